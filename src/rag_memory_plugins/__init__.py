@@ -1,0 +1,87 @@
+"""A durable, tenant-isolated memory for LlamaIndex and LangChain.
+
+>>> import tempfile, pathlib
+>>> folder = tempfile.TemporaryDirectory()
+>>> with open_memory(pathlib.Path(folder.name) / "memory.db", embedder=None) as memory:
+...     ann = memory.conversation("acme", "ann", "monday")
+...     _ = ann.add("I moved to Lisbon in May")
+...     ann.search("where did I move?")[0].message.content
+'I moved to Lisbon in May'
+>>> folder.cleanup()
+
+Names are loaded at first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.errors import RagMemoryError
+    from rag_memory_plugins.events import Event
+    from rag_memory_plugins.memory.conversation import Conversation
+    from rag_memory_plugins.memory.memory import Memory
+    from rag_memory_plugins.namespace import SHARED, Namespace, Scope
+    from rag_memory_plugins.opening import aopen_memory, open_memory
+    from rag_memory_plugins.types import (
+        Context,
+        EraseReceipt,
+        Hit,
+        Image,
+        Message,
+        Messages,
+        SearchResult,
+        Stats,
+        TokenBudget,
+        ToolCall,
+    )
+
+__all__ = [
+    "SHARED",
+    "Context",
+    "Conversation",
+    "EraseReceipt",
+    "Event",
+    "Hit",
+    "Image",
+    "Memory",
+    "Message",
+    "Messages",
+    "Namespace",
+    "RagMemoryError",
+    "Scope",
+    "SearchResult",
+    "Stats",
+    "TokenBudget",
+    "ToolCall",
+    "aopen_memory",
+    "open_memory",
+]
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "SHARED": "namespace",
+    "Conversation": "memory.conversation",
+    "Event": "events",
+    "Memory": "memory.memory",
+    "Namespace": "namespace",
+    "RagMemoryError": "errors",
+    "Scope": "namespace",
+    "aopen_memory": "opening",
+    "open_memory": "opening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_ROOMS.get(name, 'types')}")
+    value = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,182 @@
+"""One tree of errors. Every message names the field or engine, what was got, and the remedy.
+
+```
+RagMemoryError
+├── InvalidInput (also ValueError)      bad input; nothing was changed
+│   ├── InvalidNamespace                tenant, user or session
+│   ├── InvalidMessage
+│   │   └── MessageConflict             same id, other content
+│   ├── InvalidBudget
+│   │   └── BudgetTooSmall              what must be in does not fit
+│   ├── InvalidQuery
+│   ├── InvalidURL
+│   ├── InvalidFile
+│   └── UnknownArgument (also TypeError)
+├── MissingExtra (also ImportError)     an optional part is not installed
+├── StoreError                          the store refused; acknowledged data is intact
+│   ├── StoreLocked                     locked for longer than the busy timeout
+│   ├── StoreReadOnly
+│   ├── StoreFull
+│   ├── StoreCorrupt                    not a database, damaged, or of a newer schema
+│   └── StoreClosed
+├── EmbedderError                       no vectors could be made
+└── PortalError                         a sync or async face was used where it cannot work
+    ├── WouldDeadlock                   a sync call on the portal's own thread
+    └── ForkedProcess                   an object opened before fork() was used in the child
+```
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BudgetTooSmall",
+    "EmbedderError",
+    "ForkedProcess",
+    "InvalidBudget",
+    "InvalidFile",
+    "InvalidInput",
+    "InvalidMessage",
+    "InvalidNamespace",
+    "InvalidQuery",
+    "InvalidURL",
+    "MessageConflict",
+    "MissingExtra",
+    "PortalError",
+    "RagMemoryError",
+    "StoreClosed",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreFull",
+    "StoreLocked",
+    "StoreReadOnly",
+    "UnknownArgument",
+    "WouldDeadlock",
+    "nearest",
+]
+
+
+class RagMemoryError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class InvalidInput(RagMemoryError, ValueError):
+    """An argument cannot be used; nothing was changed.
+
+    `field` names the argument, `got` is what was passed, `remedy` says what to do.
+    """
+
+    def __init__(self, field: str, got: object, remedy: str) -> None:
+        self.field = field
+        self.got = got
+        self.remedy = remedy
+        super().__init__(f"{field}: got {shorten(got)}; {remedy}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.field, self.got, self.remedy))
+
+
+class InvalidNamespace(InvalidInput):
+    """A tenant, user or session id that cannot name a memory."""
+
+
+class InvalidMessage(InvalidInput):
+    """A message that cannot be stored; nothing of its batch was stored."""
+
+
+class MessageConflict(InvalidMessage):
+    """The id is taken in this namespace by a message with other content."""
+
+
+class InvalidBudget(InvalidInput):
+    """A token budget that cannot be kept."""
+
+
+class BudgetTooSmall(InvalidBudget):
+    """What must be in the context is larger than the whole budget."""
+
+
+class InvalidQuery(InvalidInput):
+    """A search that cannot be run: empty text, a bad limit, an unknown level."""
+
+
+class InvalidURL(InvalidInput):
+    """A store URL that names no engine or no place."""
+
+
+class InvalidFile(InvalidInput):
+    """A file that is missing or not in a format that can be imported."""
+
+
+class UnknownArgument(InvalidInput, TypeError):
+    """A keyword argument that the callable does not take."""
+
+
+class MissingExtra(RagMemoryError, ImportError):
+    """An optional part is not installed; the message holds the command that installs it."""
+
+    def __init__(self, extra: str, what: str) -> None:
+        self.extra = extra
+        self.what = what
+        super().__init__(
+            f"{what} needs the extra {extra!r}: pip install 'rag-memory-plugins[{extra}]'"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.extra, self.what))
+
+
+class StoreError(RagMemoryError):
+    """The store refused the operation; everything acknowledged before is intact."""
+
+
+class StoreLocked(StoreError):
+    """Another process held the write lock for longer than the busy timeout."""
+
+
+class StoreReadOnly(StoreError):
+    """The database or its folder cannot be written."""
+
+
+class StoreFull(StoreError):
+    """No room left on the disk, or a size limit was reached."""
+
+
+class StoreCorrupt(StoreError):
+    """The file is not a database of this package, is damaged, or comes from a newer version."""
+
+
+class StoreClosed(StoreError):
+    """The memory was closed; open it again."""
+
+
+class EmbedderError(RagMemoryError):
+    """The embedder gave no usable vectors."""
+
+
+class PortalError(RagMemoryError):
+    """A sync or async face was used where it cannot work."""
+
+
+class WouldDeadlock(PortalError):
+    """A sync method was called on the portal's thread, which would wait for itself."""
+
+
+class ForkedProcess(PortalError):
+    """A memory opened before fork() was used in the child process."""
+
+
+def shorten(value: object, limit: int = 120) -> str:
+    """One printable line of at most `limit` characters for an error message."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def nearest(got: str, valid: Iterable[str]) -> str:
+    """`did you mean 'x'? valid: x, y` for a misspelt name."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}valid: {', '.join(names)}"

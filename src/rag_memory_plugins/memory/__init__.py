@@ -1,0 +1,1 @@
+"""What a conversation remembers, and what of it goes to the model."""

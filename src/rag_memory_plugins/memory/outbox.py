@@ -1,0 +1,127 @@
+"""The worker that embeds what the log acknowledged: leased batches, retried until they succeed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from rag_memory_plugins.errors import RagMemoryError
+from rag_memory_plugins.events import Event, Hook, emit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from rag_memory_plugins.ports import Embedder, Pending, VectorIndex
+
+__all__ = ["Outbox"]
+
+BATCH: Final = 32
+LEASE_SECONDS: Final = 60.0
+"""Longer than a batch takes; a worker that was killed blocks its messages no longer than this."""
+POLL_SECONDS: Final = 5.0
+"""How often an idle worker looks for what other processes left behind."""
+GATHER_SECONDS: Final = 0.05
+FIRST_RETRY: Final = 1.0
+LAST_RETRY: Final = 60.0
+
+
+class Outbox:
+    """Embeds pending messages in the background of one memory.
+
+    It is woken by `wake`, stopped by `astop`. A failed batch goes back and is tried again after a
+    pause that doubles up to a minute; nothing is ever dropped. Each batch emits an Event.
+    """
+
+    def __init__(
+        self,
+        index: VectorIndex,
+        embedder: Embedder | None,
+        hooks: tuple[Hook, ...],
+        chore: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._index = index
+        self._embedder = embedder
+        self._hooks = hooks
+        self._chore = chore
+        self._woken = asyncio.Event()
+        self._chore_due = True
+        self._task: asyncio.Task[None] | None = None
+        self._pause = 0.0
+
+    def start(self) -> None:
+        """Begin to work in the background of the running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._work())
+
+    def wake(self, *, chore: bool = False) -> None:
+        """Say that there is something to embed, or with `chore` an erase to finish."""
+        self._chore_due = self._chore_due or chore
+        self._woken.set()
+
+    async def astop(self) -> None:
+        """Stop after the transaction at hand; leased messages are free again when it ends."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def adrain(self, seconds: float) -> int:
+        """Embed what waits until nothing is left or time is up; return what is left."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if not await self.astep():
+                    break
+            except RagMemoryError:  # reported by its Event; the messages stay in the outbox
+                break
+        return await self._index.abacklog()
+
+    async def astep(self) -> int:
+        """Embed one batch; return how many messages it held. Raises what the embedder raises."""
+        started = time.perf_counter()
+        batch = await self._index.alease(BATCH, LEASE_SECONDS)
+        if not batch:
+            return 0
+        try:
+            await self.aembed(batch)
+        except BaseException as error:
+            # Also when cancelled: the next opener must not wait for the lease to end.
+            pause = 0.0 if isinstance(error, asyncio.CancelledError) else self._backoff()
+            await self._index.arelease(batch, pause)
+            data = {"messages": len(batch), "error": repr(error), "retry_seconds": pause}
+            emit(self._hooks, Event("outbox.failed", data=data))
+            raise
+        self._pause = 0.0
+        seconds = time.perf_counter() - started
+        emit(self._hooks, Event("outbox.embedded", seconds=seconds, data={"messages": len(batch)}))
+        return len(batch)
+
+    async def aembed(self, batch: Sequence[Pending]) -> None:
+        """Embed these messages and write their vectors."""
+        if self._embedder is None:  # keywords alone: the index leases nothing
+            return
+        vectors = await self._embedder.aembed_documents([item.text for item in batch])
+        await self._index.astore(batch, vectors)
+
+    def _backoff(self) -> float:
+        self._pause = min(LAST_RETRY, max(FIRST_RETRY, 2 * self._pause))
+        return self._pause
+
+    async def _work(self) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                if self._chore_due:
+                    self._chore_due = not await self._chore()
+                while await self.astep():
+                    pass
+            except Exception as error:  # an embedder of a user's may raise anything; we live on
+                emit(self._hooks, Event("outbox.waiting", data={"error": repr(error)}))
+                await asyncio.sleep(max(FIRST_RETRY, self._pause))
+                continue
+            try:
+                await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+                # Who adds one message often adds the next: a batch costs less than its texts.
+                await asyncio.sleep(GATHER_SECONDS)
+            except asyncio.TimeoutError:
+                self._chore_due = True

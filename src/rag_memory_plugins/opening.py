@@ -1,0 +1,229 @@
+"""`open_memory`: one table from URL scheme to engine; the only place that knows all engines."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from rag_memory_plugins.errors import InvalidInput, InvalidURL, nearest
+from rag_memory_plugins.events import Hook
+from rag_memory_plugins.portal import get_portal, strict
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.memory.memory import Memory
+    from rag_memory_plugins.ports import Embedder, TokenCounter
+
+__all__ = ["aopen_memory", "open_memory"]
+
+SCHEMES: Final = ("sqlite",)
+_OPTIONS: Final = ("mode",)
+
+
+@strict
+def open_memory(
+    url: str | os.PathLike[str] = "memory.db",
+    *,
+    embedder: Embedder | Literal["default"] | None = "default",
+    counter: TokenCounter | str | None = None,
+    hooks: Iterable[Hook] = (),
+    busy_timeout: float = 10.0,
+    cache_bytes: int = 256 * 2**20,
+    drain_seconds: float = 5.0,
+    background: bool = True,
+) -> Memory:
+    """Open a memory: a path, or `sqlite:///relative.db`, `sqlite:////absolute.db?mode=ro`.
+
+    The file is made when it does not exist; several processes and threads may open it at once.
+
+    - `embedder`: "default" is the local model of the extra `local`, or keywords alone without it;
+      None is keywords alone; or any `ports.Embedder` (framework embeddings: `as_embedder`).
+    - `counter`: what counts tokens: "cl100k_base", "o200k_base", "upper", "words", "characters",
+      or a `TokenCounter`. None takes cl100k_base if its file is installed, else an upper estimate.
+    - `hooks`: called with every `Event`.
+    - `busy_timeout`: seconds to wait for a write lock of another process.
+    - `cache_bytes`: memory for the columns of recently searched users.
+    - `drain_seconds`: how long `close` goes on embedding what waits.
+    - `background`: False embeds only in `search`, `settle` and `close`.
+
+    Raises `InvalidURL`, `UnknownArgument`, `InvalidInput` or a `StoreError`.
+
+    >>> import tempfile, pathlib
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with open_memory(pathlib.Path(folder.name) / "memory.db", embedder=None) as memory:
+    ...     memory.conversation("acme", "ann", "monday").search("anything").lanes["keywords"]
+    'ok'
+    >>> folder.cleanup()
+    """
+    options = _Options(embedder, counter, tuple(hooks), busy_timeout, cache_bytes, drain_seconds)
+    return get_portal().call(_open(url, options, background), "open_memory()")
+
+
+@strict
+async def aopen_memory(
+    url: str | os.PathLike[str] = "memory.db",
+    *,
+    embedder: Embedder | Literal["default"] | None = "default",
+    counter: TokenCounter | str | None = None,
+    hooks: Iterable[Hook] = (),
+    busy_timeout: float = 10.0,
+    cache_bytes: int = 256 * 2**20,
+    drain_seconds: float = 5.0,
+    background: bool = True,
+) -> Memory:
+    """Async form of `open_memory`."""
+    options = _Options(embedder, counter, tuple(hooks), busy_timeout, cache_bytes, drain_seconds)
+    return await get_portal().acall(_open(url, options, background))
+
+
+class _Options:
+    """The checked options of `open_memory`."""
+
+    def __init__(
+        self,
+        embedder: Any,
+        counter: Any,
+        hooks: tuple[Hook, ...],
+        busy_timeout: float,
+        cache_bytes: int,
+        drain_seconds: float,
+    ) -> None:
+        for name, value in (("busy_timeout", busy_timeout), ("drain_seconds", drain_seconds)):
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
+                raise InvalidInput(name, value, "pass seconds, a number >= 0")
+        if not isinstance(cache_bytes, int) or isinstance(cache_bytes, bool) or cache_bytes < 0:
+            raise InvalidInput("cache_bytes", cache_bytes, "pass bytes, an int >= 0")
+        for hook in hooks:
+            if not callable(hook):
+                raise InvalidInput("hooks", hook, "pass functions that take an Event")
+        self.embedder = _checked_embedder(embedder)
+        self.counter = counter
+        self.hooks = hooks
+        self.busy_timeout = float(busy_timeout)
+        self.cache_bytes = cache_bytes
+        self.drain_seconds = float(drain_seconds)
+
+
+def _checked_embedder(embedder: Any) -> Any:
+    from rag_memory_plugins.ports import Embedder
+
+    if embedder is None or embedder == "default":
+        return embedder
+    if isinstance(embedder, Embedder):
+        return embedder
+    module = type(embedder).__module__
+    if hasattr(embedder, "get_text_embedding"):
+        remedy = "wrap it: rag_memory_plugins.llama_index.as_embedder(embedder)"
+    elif hasattr(embedder, "embed_documents"):
+        remedy = "wrap it: rag_memory_plugins.langchain.as_embedder(embedder)"
+    else:
+        remedy = "pass 'default', None or a ports.Embedder"
+    raise InvalidInput("embedder", f"{module}.{type(embedder).__name__}", remedy)
+
+
+def parse_url(url: str | os.PathLike[str]) -> tuple[Path, dict[str, str]]:
+    """(path, options) of a path or a sqlite URL. Raises `InvalidURL`."""
+    text = os.fspath(url)
+    if not isinstance(text, str) or not text or "\x00" in text:
+        raise InvalidURL("url", url, "pass a path or sqlite:///memory.db")
+    if text == ":memory:":
+        raise InvalidURL("url", url, "a memory is durable; pass a path, in a temporary folder")
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        return Path(text), {}
+    if scheme not in SCHEMES:
+        close = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}://? " if close else ""
+        raise InvalidURL("url", url, f"{hint}schemes: {', '.join(SCHEMES)}, or a plain path")
+    parts = urlsplit(text)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise InvalidURL("url", url, f"unknown option {name!r}; {nearest(name, _OPTIONS)}")
+        if value not in ("ro", "rw"):
+            raise InvalidURL("url", url, "mode is ro or rw")
+    # As in SQLAlchemy: three slashes before a relative path, four before an absolute one.
+    path = unquote(parts.path)[1:]
+    if parts.netloc or not path:
+        raise InvalidURL("url", url, "write sqlite:///relative.db or sqlite:////absolute.db")
+    return Path(path), options
+
+
+async def _open(url: str | os.PathLike[str], options: _Options, background: bool) -> Memory:
+    path, url_options = parse_url(url)
+    counter = _make_counter(options.counter)
+    embedder, reason = _make_embedder(options.embedder)
+    return await _open_sqlite(
+        path, options, background, counter, embedder, reason, url_options.get("mode") == "ro"
+    )
+
+
+def _make_counter(counter: Any) -> TokenCounter:
+    from rag_memory_plugins.tokens import make_counter
+
+    return make_counter(counter)
+
+
+def _make_embedder(embedder: Any) -> tuple[Embedder | None, str]:
+    """(embedder or None, why there is none)."""
+    if embedder is None:
+        return None, "opened with embedder=None"
+    if embedder != "default":
+        return embedder, ""
+    from rag_memory_plugins.retrieval.embedding import default_embedder, missing_local_reason
+
+    made = default_embedder()
+    return made, "" if made is not None else missing_local_reason().removeprefix("off: ")
+
+
+async def _open_sqlite(
+    path: Path,
+    options: _Options,
+    background: bool,
+    counter: TokenCounter,
+    embedder: Embedder | None,
+    reason: str,
+    readonly: bool,
+) -> Memory:
+    from rag_memory_plugins.memory.memory import Lifetime, Memory
+    from rag_memory_plugins.memory.outbox import Outbox
+    from rag_memory_plugins.stores.database import Database
+    from rag_memory_plugins.stores.flat import FlatIndex
+    from rag_memory_plugins.stores.schema import secret_of
+    from rag_memory_plugins.stores.sql import SqlLog
+
+    database = Database(path, options.busy_timeout, readonly)
+    await database.aopen()
+    try:
+        log = SqlLog(database)
+        index = FlatIndex(
+            database,
+            embedder.fingerprint if embedder is not None else None,
+            embedder.dimension if embedder is not None else 0,
+            options.cache_bytes,
+        )
+        await index.aopen()
+        secret = await database.aread(secret_of)
+    except BaseException:
+        await database.aclose()
+        raise
+    outbox = None
+    if not readonly:
+        outbox = Outbox(index, embedder, options.hooks, log.atidy)
+        if background:
+            outbox.start()
+    own = embedder if options.embedder == "default" else None
+    return Memory(
+        name=path.name,
+        log=log,
+        index=index,
+        embedder=embedder,
+        no_embedder=reason,
+        counter=counter,
+        secret=secret,
+        hooks=options.hooks,
+        lifetime=Lifetime(log, outbox, own, options.drain_seconds),
+    )

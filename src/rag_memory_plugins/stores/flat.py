@@ -1,0 +1,554 @@
+"""`VectorIndex` in the log's own file: exact search per scope over columns cached in memory.
+
+Every search reads the scope's id and generation in its own transaction and brings the cached
+columns up to that snapshot first, so several processes may write and erase: what was erased
+anywhere is served nowhere. Only the searched scope is loaded; the cache is bounded in bytes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import zip_longest
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from rag_memory_plugins.namespace import Namespace, Scope
+from rag_memory_plugins.ports import Found, Pending
+from rag_memory_plugins.retrieval.corpus import Corpus, Row, index_text
+from rag_memory_plugins.retrieval.dense import DenseRows
+from rag_memory_plugins.retrieval.lexical import ANALYZER, terms_of
+from rag_memory_plugins.retrieval.retriever import Ranked, rank
+from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.schema import (
+    indexes,
+    keywords,
+    messages,
+    meta,
+    outbox,
+    scopes,
+    sessions,
+    text_hash,
+    vectors,
+)
+from rag_memory_plugins.stores.sql import (
+    find_scope,
+    keyword_row,
+    message_of,
+    stored_columns,
+)
+from rag_memory_plugins.types import Hit, Level, Messages
+
+__all__ = ["FlatIndex"]
+
+_SOME: Final = 500
+"""Ids in one IN (...): SQLite's oldest limit on parameters is 999."""
+_SCOPES: Final = 8
+"""Scopes that share one lease, and how many are looked at to find them."""
+_VISITS: Final = 256
+
+
+@dataclass
+class _Loaded:
+    """One scope in memory, up to `seq` and `vid` of its generation."""
+
+    generation: int
+    corpus: Corpus = field(default_factory=Corpus)
+    dense: DenseRows | None = None
+    seq: int = 0
+    vid: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    counted: int = 0  # bytes of this scope in the cache's total
+
+    @property
+    def nbytes(self) -> int:
+        return self.corpus.nbytes + (self.dense.nbytes if self.dense is not None else 0)
+
+
+class FlatIndex:
+    """Exact search over one database file; implements `ports.VectorIndex`.
+
+    Without a `fingerprint` there is no dense lane and nothing to embed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        fingerprint: str | None,
+        dimension: int = 0,
+        cache_bytes: int = 256 * 2**20,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.database = database
+        self.fingerprint = fingerprint
+        self.dimension = dimension
+        self._index_id = 0
+        self._cache_bytes = cache_bytes
+        self._clock = clock
+        self._cache: OrderedDict[int, _Loaded] = OrderedDict()
+        self._cache_lock = threading.Lock()
+        self._used = 0
+        self._last_scope = 0  # where the outbox went on to the next scope
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a dense lane; False for keywords alone."""
+        return self._index_id != 0
+
+    async def aopen(self) -> None:
+        """Make this embedder's index the active one; queue every message it has no vector of."""
+        if not self.database.readonly:
+            await self._areanalyze()
+        if self.fingerprint is None:
+            return
+        if self.database.readonly:
+            query = select(indexes.c.id).where(indexes.c.fingerprint == self.fingerprint)
+            found = await self.database.aread(lambda c: c.execute(query).scalar_one_or_none())
+            self._index_id = found or 0
+            return
+        self._index_id = await self.database.awrite(self._activate)
+
+    def _activate(self, connection: Connection) -> int:
+        query = select(indexes.c.id, indexes.c.active).where(
+            indexes.c.fingerprint == self.fingerprint
+        )
+        row = connection.execute(query).one_or_none()
+        if row is not None and row.active:
+            return int(row.id)
+        # Messages no longer queue for the embedder that was replaced. A process that still uses
+        # it finds that out at its next search, and makes it active beside this one.
+        connection.execute(update(indexes).values(active=0))
+        if row is None:
+            values = {"fingerprint": self.fingerprint, "dimension": self.dimension, "active": 1}
+            key = connection.execute(insert(indexes), values).inserted_primary_key
+            index_id = int(key[0]) if key is not None else 0
+        else:
+            index_id = int(row.id)
+            connection.execute(update(indexes).where(indexes.c.id == index_id).values(active=1))
+        connection.execute(delete(outbox).where(outbox.c.index_id != index_id))
+        _queue_missing(connection, index_id)
+        return index_id
+
+    async def _areactivate(self) -> None:
+        def unit(connection: Connection) -> None:
+            connection.execute(
+                update(indexes).where(indexes.c.id == self._index_id).values(active=1)
+            )
+            _queue_missing(connection, self._index_id)
+
+        await self.database.awrite(unit)
+
+    async def asearch(
+        self,
+        namespace: Namespace,
+        query: str,
+        vector: NDArray[np.float32] | None,
+        limit: int,
+        level: Level,
+        neighbours: bool = True,
+    ) -> Found:
+        """The best `limit` messages of one snapshot; see `ports.VectorIndex`."""
+        terms = terms_of(query)
+
+        def unit(connection: Connection) -> tuple[Found, bool]:
+            place = _heads(connection, namespace, self._index_id)
+            if place is None:
+                return Found((), 0, 0), True
+            loaded = self._loaded(place.id, place.generation)
+            with loaded.lock:
+                self._refresh(connection, loaded, place)
+                session = place.session if level == "session" else None
+                ranked = (
+                    rank(loaded.corpus, loaded.dense, vector, terms, limit, session)
+                    if level == "user" or session is not None
+                    else []
+                )
+                seqs, around = _places(loaded.corpus, ranked, neighbours)
+                total = len(loaded.corpus)
+                waiting = total - loaded.dense.settled if loaded.dense is not None else 0
+                self._account(place.id, loaded)
+            return Found(_hits(connection, ranked, seqs, around), total, waiting), bool(
+                place.active
+            )
+
+        found, active = await self.database.aread(unit)
+        if not active and self._index_id and not self.database.readonly:
+            await self._areactivate()
+        return found
+
+    def _loaded(self, scope_id: int, generation: int) -> _Loaded:
+        with self._cache_lock:
+            loaded = self._cache.get(scope_id)
+            if loaded is not None and loaded.generation > generation:
+                # Our snapshot is older than an erase that another search has seen: this search
+                # answers from its own snapshot and leaves the newer columns where they are.
+                return _Loaded(generation)
+            if loaded is None or loaded.generation < generation:
+                self._used -= loaded.counted if loaded is not None else 0
+                loaded = self._cache[scope_id] = _Loaded(generation)
+            self._cache.move_to_end(scope_id)
+            return loaded
+
+    def _account(self, scope_id: int, loaded: _Loaded) -> None:
+        """Count the scope's bytes; let go of the scopes used longest ago until the cache fits."""
+        with self._cache_lock:
+            if self._cache.get(scope_id) is not loaded:
+                return
+            self._used += loaded.nbytes - loaded.counted
+            loaded.counted = loaded.nbytes
+            while self._used > self._cache_bytes and len(self._cache) > 1:
+                _, oldest = self._cache.popitem(last=False)
+                self._used -= oldest.counted
+
+    def _refresh(self, connection: Connection, loaded: _Loaded, place: Any) -> None:
+        """Append what the snapshot holds beyond the cached columns."""
+        if (place.seq or 0) > loaded.seq:
+            rows = connection.execute(_NEW_ROWS, {"scope": place.id, "seq": loaded.seq})
+            loaded.corpus.extend(
+                [
+                    Row(row.seq, row.session_id, row.flags, np.frombuffer(row.terms, "<u8"))
+                    for row in rows
+                ]
+            )
+            loaded.seq = place.seq
+        if not self._index_id:
+            return
+        if loaded.dense is None:
+            loaded.dense = DenseRows(self.dimension)
+        loaded.dense.resize(len(loaded.corpus))
+        if (place.vid or 0) > loaded.vid:
+            values = {"index": self._index_id, "scope": place.id, "vid": loaded.vid}
+            found = connection.execute(_NEW_VECTORS, values).all()
+            # One conversion for all: a cold scope is thousands of small blobs.
+            flat = np.frombuffer(b"".join(row.data for row in found), "<f2").astype(np.float32)
+            pieces = flat.reshape(-1, self.dimension)
+            counts = [len(row.data) // (2 * self.dimension) for row in found]
+            split = np.split(pieces, np.cumsum(counts)[:-1])
+            rows_of = loaded.corpus.row_of([row.seq for row in found])
+            loaded.dense.update(loaded.corpus, rows_of, split)
+            loaded.vid = place.vid
+
+    async def apending(self, scope: Scope, limit: int) -> list[Pending]:
+        """Up to `limit` messages of the scope without a vector, oldest first."""
+
+        def unit(connection: Connection) -> list[Pending]:
+            scope_id = find_scope(connection, scope)
+            query = (
+                select(outbox.c.seq)
+                .where(outbox.c.index_id == self._index_id, outbox.c.scope_id == scope_id)
+                .order_by(outbox.c.seq)
+                .limit(limit)
+            )
+            return _texts(connection, [row.seq for row in connection.execute(query)])
+
+        return await self.database.aread(unit)
+
+    async def alease(self, limit: int, seconds: float) -> list[Pending]:
+        """Take up to `limit` messages to embed, scopes in turn, for `seconds`."""
+        if not self._index_id or self.database.readonly:
+            return []
+        now = self._clock()
+
+        def unit(connection: Connection) -> tuple[list[Pending], int]:
+            due, following = self._due(connection, limit, now)
+            self._set_due(connection, due, now + seconds)
+            return _texts(connection, [seq for _, seq in due]), following
+
+        # Looking costs nothing; only what is there is worth a write transaction.
+        values = {"index": self._index_id, "now": now}
+        if not await self.database.aread(lambda c: c.execute(_ANY_DUE, values).first()):
+            return []
+        taken, self._last_scope = await self.database.awrite(unit)
+        return taken
+
+    def _due(
+        self, connection: Connection, limit: int, now: float
+    ) -> tuple[list[tuple[int, int]], int]:
+        """((scope id, seq) of messages to take, scopes in turn; the scope to go on from)."""
+        lists: list[list[tuple[int, int]]] = []
+        scope = self._last_scope
+        for _ in range(_VISITS):
+            values: dict[str, Any] = {"index": self._index_id, "scope": scope}
+            scope = connection.execute(_NEXT_SCOPE, values).scalar_one() or 0
+            if not scope and not self._last_scope:
+                break
+            values = {"index": self._index_id, "scope": scope, "now": now, "some": limit}
+            found = [(scope, row.seq) for row in connection.execute(_DUE, values)]
+            if found:
+                lists.append(found)
+            if len(lists) == _SCOPES:
+                break
+        # One of each scope in turn: a large backlog of one starves nobody.
+        turns = [item for turn in zip_longest(*lists) for item in turn if item is not None]
+        return turns[:limit], scope
+
+    def _set_due(
+        self, connection: Connection, places: Sequence[tuple[int, int]], due: float
+    ) -> None:
+        rows = [{"i": self._index_id, "o": scope, "s": seq, "at": due} for scope, seq in places]
+        if rows:
+            connection.execute(_SET_DUE, rows)
+
+    async def astore(self, pending: Sequence[Pending], data: Sequence[NDArray[np.float32]]) -> int:
+        """Write vectors of messages that still exist and settle them; return how many."""
+        rows = [
+            {"s": item.seq, "i": self._index_id, "data": pieces.astype("<f2").tobytes()}
+            for item, pieces in zip(pending, data, strict=True)
+        ]
+        settled = [{"s": item.seq, "o": item.scope_id, "i": self._index_id} for item in pending]
+
+        def unit(connection: Connection) -> int:
+            written = 0
+            for row in rows:
+                written += connection.execute(_INSERT_VECTOR, row).rowcount
+            connection.execute(_SETTLE, settled)
+            return written
+
+        return await self.database.awrite(unit) if rows else 0
+
+    async def arelease(self, pending: Sequence[Pending], seconds: float) -> None:
+        """Give messages back, to be taken again after `seconds`."""
+        due = self._clock() + seconds
+        places = [(item.scope_id, item.seq) for item in pending]
+        await self.database.awrite(lambda connection: self._set_due(connection, places, due))
+
+    async def abacklog(self) -> int:
+        """Messages of all scopes that wait for a vector of this embedder."""
+        query = select(func.count()).where(outbox.c.index_id == self._index_id)
+        return await self.database.aread(lambda c: int(c.execute(query).scalar_one()))
+
+    async def arebuild(self, scope: Scope | None = None, *, vectors_too: bool = True) -> int:
+        """Derive keywords and vectors from the log again, one scope a transaction."""
+        if scope is None:
+            query = select(scopes.c.id).order_by(scopes.c.id)
+            ids = await self.database.aread(lambda c: [row.id for row in c.execute(query)])
+        else:
+            found = await self.database.aread(lambda c: find_scope(c, scope))
+            ids = [] if found is None else [found]
+        total = 0
+        for scope_id in ids:
+            total += await self.database.awrite(partial(_rebuild, scope_id, vectors_too))
+        return total
+
+    async def _areanalyze(self) -> None:
+        """Make the keyword rows again when another version of the analyzer made them."""
+        mark = select(meta.c.value).where(meta.c.key == "analyzer")
+        if await self.database.aread(lambda c: c.execute(mark).scalar_one()) == ANALYZER:
+            return
+        await self.arebuild(vectors_too=False)
+        done = update(meta).where(meta.c.key == "analyzer").values(value=ANALYZER)
+        await self.database.awrite(lambda c: c.execute(done).rowcount)
+
+
+def _heads(connection: Connection, namespace: Namespace, index_id: int) -> Any:
+    """The scope's id, generation, session id, and how far its rows and vectors go."""
+    row = connection.execute(
+        _HEADS,
+        {
+            "hash": text_hash(namespace.scope.key),
+            "session": text_hash(namespace.session),
+            "index": index_id,
+        },
+    ).one_or_none()
+    # The hash found the row; the key itself decides, so that no collision crosses the wall.
+    return row if row is not None and row.key == namespace.scope.key else None
+
+
+def _places(
+    corpus: Corpus, ranked: Sequence[Ranked], neighbours: bool
+) -> tuple[list[int], list[list[int]]]:
+    """(seq of each hit, seqs of each hit's neighbours)."""
+    seqs = [int(corpus.seq[item.row]) for item in ranked]
+    if not neighbours:
+        return seqs, [[] for _ in ranked]
+    around = [
+        [
+            int(corpus.seq[row])
+            for row in (corpus.before[item.row], corpus.after[item.row])
+            if row >= 0
+        ]
+        for item in ranked
+    ]
+    return seqs, around
+
+
+def _hits(
+    connection: Connection,
+    ranked: Sequence[Ranked],
+    seqs: Sequence[int],
+    around: Sequence[Sequence[int]],
+) -> tuple[Hit, ...]:
+    wanted = list(dict.fromkeys([*seqs, *(seq for some in around for seq in some)]))
+    stored = {}
+    for start in range(0, len(wanted), _SOME):
+        some = wanted[start : start + _SOME]
+        for row in connection.execute(_BY_SEQ, {"seqs": some}):
+            stored[row.seq] = message_of(row)
+    return tuple(
+        Hit(
+            message=stored[seq].message,
+            session=stored[seq].session,
+            score=item.score,
+            parts=item.parts,
+            neighbours=Messages(stored[near].message for near in some if near in stored),
+            seq=seq,
+            group=stored[seq].group,
+        )
+        for item, seq, some in zip(ranked, seqs, around, strict=True)
+        if seq in stored
+    )
+
+
+def _texts(connection: Connection, seqs: Sequence[int]) -> list[Pending]:
+    """The texts to embed of these messages, in order; erased ones are left out."""
+    found: dict[int, Pending] = {}
+    for start in range(0, len(seqs), _SOME):
+        query = stored_columns().add_columns(sessions.c.scope_id)
+        chosen = query.where(messages.c.seq.in_(seqs[start : start + _SOME]))
+        for row in connection.execute(chosen):
+            message = message_of(row).message
+            text = "" if message.role == "system" else index_text(message)
+            found[row.seq] = Pending(row.seq, row.scope_id, text)
+    return [found[seq] for seq in seqs if seq in found]
+
+
+def _queue_missing(connection: Connection, index_id: int) -> None:
+    has = exists().where(vectors.c.index_id == index_id, vectors.c.seq == keywords.c.seq)
+    missing = select(literal(index_id), keywords.c.scope_id, keywords.c.seq, literal(0.0)).where(
+        ~has
+    )
+    statement = upsert(outbox).from_select(["index_id", "scope_id", "seq", "due"], missing)
+    connection.execute(statement.on_conflict_do_nothing())
+
+
+def _rebuild(scope_id: int, vectors_too: bool, connection: Connection) -> int:
+    connection.execute(delete(keywords).where(keywords.c.scope_id == scope_id))
+    if vectors_too:
+        connection.execute(delete(vectors).where(vectors.c.scope_id == scope_id))
+    query = (
+        stored_columns()
+        .add_columns(messages.c.session_id)
+        .where(sessions.c.scope_id == scope_id)
+        .order_by(messages.c.seq)
+    )
+    rows = [
+        {
+            "seq": row.seq,
+            "scope_id": scope_id,
+            "session_id": row.session_id,
+            **keyword_row(message_of(row).message),
+        }
+        for row in connection.execute(query)
+    ]
+    if rows:
+        connection.execute(insert(keywords), rows)
+    if vectors_too:
+        each = keywords.join(indexes, indexes.c.active == 1)
+        every = (
+            select(indexes.c.id, keywords.c.scope_id, keywords.c.seq, literal(0.0))
+            .select_from(each)
+            .where(keywords.c.scope_id == scope_id)
+        )
+        queue = upsert(outbox).from_select(["index_id", "scope_id", "seq", "due"], every)
+        connection.execute(
+            queue.on_conflict_do_update(
+                index_elements=["index_id", "scope_id", "seq"], set_={"due": 0.0}
+            )
+        )
+    connection.execute(
+        update(scopes).where(scopes.c.id == scope_id).values(generation=scopes.c.generation + 1)
+    )
+    return len(rows)
+
+
+# Statements of the read path, built once: see `stores/sql.py`.
+_HEADS: Final = select(
+    scopes.c.id,
+    scopes.c.key,
+    scopes.c.generation,
+    select(sessions.c.id)
+    .where(sessions.c.scope_id == scopes.c.id, sessions.c.name_hash == bindparam("session"))
+    .scalar_subquery()
+    .label("session"),
+    select(func.max(keywords.c.seq))
+    .where(keywords.c.scope_id == scopes.c.id)
+    .scalar_subquery()
+    .label("seq"),
+    select(func.max(vectors.c.id))
+    .where(vectors.c.index_id == bindparam("index"), vectors.c.scope_id == scopes.c.id)
+    .scalar_subquery()
+    .label("vid"),
+    select(indexes.c.active)
+    .where(indexes.c.id == bindparam("index"))
+    .scalar_subquery()
+    .label("active"),
+).where(scopes.c.key_hash == bindparam("hash"))
+_NEW_ROWS: Final = (
+    select(keywords.c.seq, keywords.c.session_id, keywords.c.flags, keywords.c.terms)
+    .where(keywords.c.scope_id == bindparam("scope"), keywords.c.seq > bindparam("seq"))
+    .order_by(keywords.c.seq)
+)
+_NEW_VECTORS: Final = (
+    select(vectors.c.seq, vectors.c.data)
+    .where(
+        vectors.c.index_id == bindparam("index"),
+        vectors.c.scope_id == bindparam("scope"),
+        vectors.c.id > bindparam("vid"),
+    )
+    .order_by(vectors.c.id)
+)
+_BY_SEQ: Final = stored_columns().where(messages.c.seq.in_(bindparam("seqs", expanding=True)))
+_NEXT_SCOPE: Final = select(func.min(outbox.c.scope_id)).where(
+    outbox.c.index_id == bindparam("index"), outbox.c.scope_id > bindparam("scope")
+)
+_ANY_DUE: Final = (
+    select(outbox.c.seq)
+    .where(outbox.c.index_id == bindparam("index"), outbox.c.due <= bindparam("now"))
+    .limit(1)
+)
+_DUE: Final = (
+    select(outbox.c.seq)
+    .where(
+        outbox.c.index_id == bindparam("index"),
+        outbox.c.scope_id == bindparam("scope"),
+        outbox.c.due <= bindparam("now"),
+    )
+    .order_by(outbox.c.seq)
+    .limit(bindparam("some"))
+)
+_INSERT_VECTOR: Final = (
+    upsert(vectors)
+    .from_select(
+        ["index_id", "scope_id", "seq", "data"],
+        # Only of a message that exists in this transaction: an erase cannot be undone by a worker.
+        select(bindparam("i"), keywords.c.scope_id, keywords.c.seq, bindparam("data")).where(
+            keywords.c.seq == bindparam("s")
+        ),
+    )
+    .on_conflict_do_nothing()
+)
+_PLACE: Final = (
+    (outbox.c.index_id == bindparam("i"))
+    & (outbox.c.scope_id == bindparam("o"))
+    & (outbox.c.seq == bindparam("s"))
+)
+_SETTLE: Final = delete(outbox).where(_PLACE)
+_SET_DUE: Final = update(outbox).where(_PLACE).values(due=bindparam("at"))

@@ -1,0 +1,189 @@
+"""The tables, and the ordered migrations that make them.
+
+Rules that make an erase physical in SQLite (see `stores/database.py`):
+- Indexes hold hashes and integers only, never a text: a B-tree that splits leaves stale copies of
+  moved keys behind, which `secure_delete` does not see. Texts and vectors stand in rows of tables
+  that only ever grow at their end, where nothing is moved.
+- Ids are AUTOINCREMENT: an erased id is never given out again, so whatever still names it finds
+  nothing. A scope that is erased and written again has another id, so no cache can mix the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.schema import SchemaItem
+
+from rag_memory_plugins.errors import StoreCorrupt
+from rag_memory_plugins.retrieval.lexical import ANALYZER
+
+__all__ = [
+    "indexes",
+    "keywords",
+    "messages",
+    "meta",
+    "migrate",
+    "outbox",
+    "pins",
+    "scopes",
+    "secret_of",
+    "sessions",
+    "text_hash",
+    "vectors",
+]
+
+metadata: Final = MetaData()
+
+
+def _table(name: str, *items: SchemaItem, key: str = "id") -> Table:
+    number = Column(key, Integer, primary_key=True)
+    return Table(name, metadata, number, *items, sqlite_autoincrement=True)
+
+
+meta: Final = Table(
+    "meta",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+migrations: Final = Table(
+    "schema_migrations",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("name", String, nullable=False),
+)
+scopes: Final = _table(
+    "scopes",
+    Column("key_hash", LargeBinary, nullable=False, unique=True),
+    Column("generation", Integer, nullable=False, default=0),
+    Column("key", Text, nullable=False),
+)
+sessions: Final = _table(
+    "sessions",
+    Column("scope_id", Integer, nullable=False),
+    Column("name_hash", LargeBinary, nullable=False),
+    Column("name", Text, nullable=False),
+    UniqueConstraint("scope_id", "name_hash"),
+)
+messages: Final = _table(
+    "messages",
+    Column("session_id", Integer, nullable=False, index=True),
+    Column("id_hash", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("group_seq", Integer),  # seq of the assistant message that began the tool group
+    Column("time_us", Integer, nullable=False),  # microseconds since 1970, UTC
+    Column("role", String, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("name", Text),
+    Column("extra", Text),  # JSON: tool calls, tool_call_id, images, metadata
+    Column("content", Text, nullable=False),
+    UniqueConstraint("session_id", "id_hash"),
+    key="seq",
+)
+Index("messages_group", messages.c.group_seq, sqlite_where=messages.c.group_seq.is_not(None))
+
+# What is derived from `messages` for the keyword lane; committed with the message.
+keywords: Final = Table(
+    "keywords",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("scope_id", Integer, nullable=False, index=True),
+    Column("session_id", Integer, nullable=False),
+    Column("flags", Integer, nullable=False),
+    Column("terms", LargeBinary, nullable=False),
+)
+# One embedder each. `active` ones get every new message; another is filled when it is opened.
+indexes: Final = _table(
+    "indexes",
+    Column("fingerprint", String, nullable=False, unique=True),
+    Column("dimension", Integer, nullable=False),
+    Column("active", Integer, nullable=False),
+)
+vectors: Final = _table(
+    "vectors",
+    Column("index_id", Integer, nullable=False),
+    Column("scope_id", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),  # float16, the pieces one after the other
+    UniqueConstraint("index_id", "seq"),
+    Index("vectors_scope", "index_id", "scope_id"),
+)
+# Messages that wait for a vector. `due` is when a lease ends or a retry may start.
+outbox: Final = _table(
+    "outbox",
+    Column("index_id", Integer, nullable=False),
+    Column("scope_id", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("due", Float, nullable=False, default=0.0),
+    UniqueConstraint("index_id", "scope_id", "seq"),
+)
+pins: Final = _table(
+    "pins",
+    Column("scope_id", Integer, nullable=False, index=True),
+    Column("session_id", Integer, nullable=False),
+    Column("seq", Integer, nullable=False, unique=True),
+    Column("level", String, nullable=False),
+)
+
+
+def text_hash(text: str) -> bytes:
+    """What an index holds in place of a text: 16 bytes of BLAKE2b."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _first(connection: Connection) -> None:
+    metadata.create_all(connection)
+    rows = {"secret": secrets.token_hex(32), "analyzer": ANALYZER}
+    connection.execute(insert(meta), [{"key": key, "value": rows[key]} for key in rows])
+
+
+MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [("first", _first)]
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema up to date; the caller's transaction holds the steps and their record.
+
+    Raises `StoreCorrupt` for a database of another program or of a newer version.
+    """
+    names = set(inspect(connection).get_table_names())
+    if names and migrations.name not in names:
+        raise StoreCorrupt(
+            f"the database has tables of another program ({', '.join(sorted(names)[:3])}); "
+            "pass a path of its own"
+        )
+    done = 0
+    if names:
+        done = len(connection.execute(select(migrations.c.version)).all())
+    if done > len(MIGRATIONS):
+        raise StoreCorrupt(
+            f"the database has schema {done} and this version knows {len(MIGRATIONS)}; "
+            "upgrade rag-memory-plugins"
+        )
+    for version, (name, step) in enumerate(MIGRATIONS[done:], done + 1):
+        step(connection)
+        connection.execute(insert(migrations), {"version": version, "name": name})
+
+
+def secret_of(connection: Connection) -> str:
+    """The random key of this database, from which fences are made."""
+    query = select(meta.c.value).where(meta.c.key == "secret")
+    return str(connection.execute(query).scalar_one())
