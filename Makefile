@@ -6,6 +6,7 @@ BENCH_ARGS ?= latency --quick
 
 BIN := $(VENV)/bin
 DEMO_EXTRAS := local,llama-index,langchain
+DEV_EXTRAS := $(DEMO_EXTRAS),cohere,openai
 
 .PHONY: demo test check setup bench test-long clean
 .DELETE_ON_ERROR:
@@ -67,7 +68,7 @@ $(VENV)/.demo: $(VENV)/.uv pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.uv pyproject.toml
-	$(call install,--group dev -e '.[$(DEMO_EXTRAS)]')
+	$(call install,--group dev -e '.[$(DEV_EXTRAS)]')
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.setup: $(VENV)/.uv pyproject.toml

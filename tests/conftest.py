@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -87,27 +88,38 @@ class LookUps:
         self._log.write_text("", encoding="utf-8")
 
 
-@pytest.fixture(scope="session")
-def _network_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LookUps]:
-    """Turn the guard on, here and through `sitecustomize` in every Python that a test starts."""
-    folder = tmp_path_factory.mktemp("network")
+_LOG = pytest.StashKey[LookUps]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Guard everything from collection on, and through `sitecustomize` every Python it starts."""
+    holder = tempfile.TemporaryDirectory(prefix="rag-memory-network-")
+    config.add_cleanup(holder.cleanup)
+    folder = Path(holder.name)
     code = f"{inspect.getsource(block_network)}\n\nblock_network()\n"
     (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
-    look_ups = LookUps(folder / "look_ups.txt")
-    inherited = os.environ.get("PYTHONPATH")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAG_MEMORY_TEST_LOOK_UPS", str(folder / "look_ups.txt"))
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), inherited])))
-        block_network()
-        yield look_ups
+    config.stash[_LOG] = LookUps(folder / "look_ups.txt")
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    patch.setenv("RAG_MEMORY_TEST_LOOK_UPS", str(folder / "look_ups.txt"))
+    patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    block_network()
 
 
 @pytest.fixture(autouse=True)
-def look_ups(_network_log: LookUps) -> Iterator[LookUps]:
-    """Every attempt to leave this machine; the test fails if one is left, even if swallowed."""
-    _network_log.clear()
-    yield _network_log
-    assert not _network_log.lines, "the test tried to use the network"
+def look_ups(pytestconfig: pytest.Config) -> Iterator[LookUps]:
+    """Every attempt to leave this machine; a test that leaves one fails, even if swallowed."""
+    log = pytestconfig.stash[_LOG]
+    yield log
+    lines = log.lines
+    log.clear()  # the next test is not to blame
+    assert lines == [], "something tried to use the network, in this test or since the last"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run for attempts that no test's fixture saw: of doctests, or after the last test."""
+    if lines := session.config.stash[_LOG].lines:
+        raise pytest.UsageError("something tried to use the network", *lines)
 
 
 @pytest.fixture(scope="session")

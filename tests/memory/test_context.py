@@ -71,11 +71,21 @@ def test_a_context_holds_its_budget_and_its_order(texts, tools, total, recent, r
     order.shuffle(hits)
     material = Material((), items[-12:], hits, [i for i in items if i.group is not None])
     budget = TokenBudget(total, recent, retrieved)
-    context = assemble("q", material, budget, COUNTER, Fence("secret", "key"))
+    last = items[-1].message if items else None
+    asked = last is not None and last.role == "user" and recent != 0
+    try:
+        context = assemble("q", material, budget, COUNTER, Fence("secret", "key"))
+    except BudgetTooSmall:
+        assert asked
+        assert COUNTER.count_messages([last]) > total
+        return
+    assert not asked or last in context.messages
     assert context.tokens == COUNTER.count_messages(context.messages) <= total
     for part in context.parts:
         limit = {"recent": recent, "retrieved": retrieved}[part.name]
-        assert limit is None or part.tokens <= limit + 3  # 3 for the reply, counted once in all
+        only_last = [*part.messages] == [last]
+        # 3 for the reply, counted once in all
+        assert limit is None or part.tokens <= limit + 3 or only_last
         when = [message.time for message in part.messages]
         assert when == sorted(when)
         calls = {call.id for message in part.messages for call in message.tool_calls}
@@ -185,3 +195,19 @@ def test_every_value_shows_itself_in_one_line_and_in_escaped_html(opened):
         assert "\n" not in repr(value)
         assert "<script>" not in value._repr_html_()
         assert "&lt;script&gt;" in value._repr_html_()
+
+
+def test_what_the_user_just_said_is_in_whatever_its_length(opened):
+    ann = opened().conversation("acme", "ann", "monday")
+    ann.add([f"chatter about the piano {n}" for n in range(50)])
+    ann.add("piano " * 300, id="long")
+    context = ann.context("piano", 500)
+    assert "long" in [m.id for m in context.messages]
+    with pytest.raises(BudgetTooSmall, match="last message"):
+        ann.context("piano", 200)
+
+
+def test_a_blank_query_recalls_nothing(opened):
+    ann = opened().conversation("acme", "ann", "monday")
+    ann.add("hello")
+    assert [part.name for part in ann.context("  \n", 100).parts] == ["recent"]

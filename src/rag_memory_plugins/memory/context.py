@@ -200,6 +200,7 @@ def _take_recent(draft: _Draft, material: Material, taken: set[int], share: int)
     """The newest turns without a gap, as many as fit; returns their seqs."""
     room = min(share, draft.budget.total - draft.tokens())
     used, full = 0, False
+    last = material.recent[-1] if material.recent and draft.budget.recent != 0 else None
     chosen: list[Unit] = []
     for unit in reversed(_units(material.recent, material.groups)):
         if unit.seqs & taken:
@@ -208,6 +209,9 @@ def _take_recent(draft: _Draft, material: Material, taken: set[int], share: int)
             draft.note(unit, "recent", "out: a tool call without its result", included=False)
             continue
         unit.tokens = draft.counter.count_messages([item.message for item in unit.items])
+        if last is not None and unit.items[-1] is last and last.message.role == "user":
+            _require(draft, unit)  # what the user just said is not a matter of shares
+            room = max(room, unit.tokens)
         full = full or used + unit.tokens > room
         if full:
             draft.note(unit, "recent", "out: over the share of recent turns", included=False)
@@ -218,6 +222,16 @@ def _take_recent(draft: _Draft, material: Material, taken: set[int], share: int)
     for unit in draft.recent:
         draft.note(unit, "recent", "recent turn", included=True)
     return set().union(*(unit.seqs for unit in chosen), set())
+
+
+def _require(draft: _Draft, unit: Unit) -> None:
+    needed = replace(draft, recent=[unit], retrieved=[]).tokens()
+    if needed > draft.budget.total:
+        raise BudgetTooSmall(
+            "budget",
+            draft.budget.total,
+            f"the pins and the user's last message take {needed} tokens; raise it",
+        )
 
 
 def _take_hits(draft: _Draft, material: Material, taken: set[int], room: int) -> None:

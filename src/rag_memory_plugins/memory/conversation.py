@@ -136,10 +136,13 @@ class Conversation:
     ) -> Context:
         """What the model should see for `query`: pins, recent turns, recalled turns.
 
-        Never holds more tokens than `budget` (a total, or a `TokenBudget`). An empty `query`
-        recalls nothing. Raises `InvalidBudget` and `BudgetTooSmall` (the pins alone are larger).
+        Never holds more tokens than `budget` (a total, or a `TokenBudget`). A blank `query`
+        recalls nothing. The user's last message is always among the recent turns. Raises
+        `InvalidBudget`, and `BudgetTooSmall` when the pins and that message alone are larger.
         """
         started = time.perf_counter()
+        if not isinstance(query, str):
+            raise InvalidQuery("query", query, 'pass a str; "" recalls nothing')
         limits = TokenBudget.of(budget)
         log = self.memory.log
         pins = await log.apins(self.namespace)
@@ -147,7 +150,7 @@ class Conversation:
         if limits.recent != 0:
             recent = await log.arecent(self.namespace, _RECENT_LOOKED_AT)
         found = SearchResult(query, (), {})
-        if limits.retrieved != 0 and query:
+        if limits.retrieved != 0 and query.strip():
             # A recalled turn takes about ten tokens at least, and one more is worth a look.
             most = min(MAX_HITS, 20 + (limits.retrieved or limits.total) // 10)
             found = await self._search(query, most, level, neighbours=False)

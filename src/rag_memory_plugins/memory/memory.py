@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, overload
 from rag_memory_plugins.errors import InvalidNamespace, shorten
 from rag_memory_plugins.events import Event, Hook, emit
 from rag_memory_plugins.memory.conversation import Conversation
+from rag_memory_plugins.memory.outbox import check_vectors
 from rag_memory_plugins.namespace import Namespace, SharedUser
 from rag_memory_plugins.portal import blocking, get_portal, on_portal, strict
 from rag_memory_plugins.types import Level, Message, SearchResult
@@ -163,6 +164,7 @@ class Memory:
             dense = "ok"
             try:
                 vector = await self.embedder.aembed_query(query)
+                check_vectors(self.embedder, vector[None, :])
             except (
                 Exception
             ) as error:  # a user's embedder may raise anything; keywords still answer

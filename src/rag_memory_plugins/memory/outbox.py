@@ -6,15 +6,15 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from rag_memory_plugins.errors import RagMemoryError
+from rag_memory_plugins.errors import EmbedderError, RagMemoryError
 from rag_memory_plugins.events import Event, Hook, emit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from rag_memory_plugins.ports import Embedder, Pending, VectorIndex
+    from rag_memory_plugins.ports import Embedder, Pending, VectorIndex, Vectors
 
-__all__ = ["Outbox"]
+__all__ = ["Outbox", "check_vectors"]
 
 BATCH: Final = 32
 LEASE_SECONDS: Final = 60.0
@@ -101,6 +101,13 @@ class Outbox:
         if self._embedder is None:  # keywords alone: the index leases nothing
             return
         vectors = await self._embedder.aembed_documents([item.text for item in batch])
+        if len(vectors) != len(batch):
+            raise EmbedderError(
+                f"embedder {self._embedder.fingerprint}: {len(vectors)} results for {len(batch)} "
+                "texts; it must give one array for each"
+            )
+        for pieces in vectors:
+            check_vectors(self._embedder, pieces)
         await self._index.astore(batch, vectors)
 
     def _backoff(self) -> float:
@@ -125,3 +132,22 @@ class Outbox:
                 await asyncio.sleep(GATHER_SECONDS)
             except asyncio.TimeoutError:
                 self._chore_due = True
+
+
+def check_vectors(embedder: Embedder, pieces: Vectors) -> None:
+    """Raise `EmbedderError` unless these are finite vectors of the embedder's dimension.
+
+    One wrong vector in a scope would spoil the mean of every score in it.
+    """
+    import numpy as np
+
+    shape = getattr(pieces, "shape", None)
+    if shape is None or len(shape) != 2 or shape[1] != embedder.dimension:
+        raise EmbedderError(
+            f"embedder {embedder.fingerprint}: got an array of shape {shape}; "
+            f"it says its vectors have {embedder.dimension} dimensions"
+        )
+    if not np.isfinite(pieces).all():
+        raise EmbedderError(
+            f"embedder {embedder.fingerprint}: a vector holds NaN or infinity; check the model"
+        )

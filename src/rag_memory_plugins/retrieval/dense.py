@@ -20,6 +20,11 @@ __all__ = ["DenseRows"]
 
 NEIGHBOUR_WEIGHT: Final = 0.5
 
+SLICE: Final = 512
+"""Rows multiplied at a time. A larger product makes BLAS share it among threads, which on a busy
+machine wait for each other: 10,000 rows took 22 ms whole and 0.4 ms in slices, idle 0.3 either way.
+"""
+
 Floats = NDArray[np.float32]
 
 
@@ -83,19 +88,25 @@ class DenseRows:
                 )
             self._norm.values[at] = np.sqrt((window * window).sum(axis=1))
 
-    def turn_scores(self, query: Floats) -> Floats:
-        """Cosine of every row's best piece; shape (rows,), 0 without a vector."""
-        scores = self._vectors.values @ query
-        if len(self._pieces):
-            np.maximum.at(scores, self._piece_row.values, self._pieces.values @ query)
-        return np.asarray(scores, np.float32)
+    def scores(self, corpus: Corpus, query: Floats) -> tuple[Floats, Floats]:
+        """(cosine of every row's best piece, of its window of three turns), each of shape (rows,).
 
-    def window_scores(self, corpus: Corpus, query: Floats) -> Floats:
-        """Cosine of every row's window of three turns; shape (rows,)."""
-        turn = self._vectors.values @ query
-        total = turn.copy()
+        A row without a vector scores 0.
+        """
+        first = _products(self._vectors.values, query)
+        window = first.copy()
         for neighbours in (corpus.before, corpus.after):
-            total += np.float32(NEIGHBOUR_WEIGHT) * np.where(neighbours >= 0, turn[neighbours], 0)
+            window += np.float32(NEIGHBOUR_WEIGHT) * np.where(neighbours >= 0, first[neighbours], 0)
         norm = self._norm.values
-        scores = np.divide(total, norm, out=np.zeros_like(total), where=norm > 0)
-        return np.asarray(scores, np.float32)
+        np.divide(window, norm, out=window, where=norm > 0)
+        if len(self._pieces):
+            np.maximum.at(first, self._piece_row.values, _products(self._pieces.values, query))
+        return first, window
+
+
+def _products(rows: Floats, query: Floats) -> Floats:
+    """The product of every row with `query`; shape (rows,)."""
+    result = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), SLICE):
+        np.dot(rows[start : start + SLICE], query, out=result[start : start + SLICE])
+    return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import functools
 import hashlib
 import importlib.util
@@ -66,9 +68,7 @@ class MiniLM:
     # The 1 is the version of cutting and pooling: raise it when either changes a vector.
     fingerprint: Final = f"all-MiniLM-L6-v2/int8/{MODEL_SHA256[:12]}/1/{DIMENSION}"
 
-    def __init__(
-        self, *, threads: int | None = None, model: str | os.PathLike[str] | None = None
-    ) -> None:
+    def __init__(self, *, threads: int | None = None, model: str | Path | None = None) -> None:
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise InvalidInput("threads", threads, "pass a whole number from 1, or None")
         wheel = importlib.util.find_spec(WHEEL)
@@ -77,7 +77,8 @@ class MiniLM:
         self.threads = threads or min(2, os.cpu_count() or 1)
         self._file = Path(model or Path(str(wheel and wheel.origin)).with_name("model.onnx"))
         self._starting, self._loading = threading.Lock(), threading.Lock()
-        self._workers: tuple[Threads, ...] | None = None
+        self._workers: tuple[Threads, ...] = ()
+        self._at_exit: Callable[[], object] = object
         self._pid = 0
         self._model: _Model | None = None
         self._closed = False
@@ -86,7 +87,7 @@ class MiniLM:
         return f"{type(self).__name__}(threads={self.threads})"
 
     async def aembed_query(self, text: str) -> Vectors:
-        """One question, shape (384,). Raises `EmbedderError`, also for a text without words."""
+        """One question, shape (384,). Raises `EmbedderError`, for a text without words too."""
         return await self._run(QUERIES, lambda model: model.query(text))
 
     async def aembed_documents(self, texts: Sequence[str]) -> list[Vectors]:
@@ -104,25 +105,31 @@ class MiniLM:
         return np.split(rows, ends[:-1]) if of_texts else []
 
     async def aclose(self) -> None:
-        """End the workers and free the model; a call that runs or comes later is refused."""
+        """End the workers, free the model; calls that run or come later are refused."""
         with self._starting:
             self._closed = True
-            workers, self._workers = self._workers, None
-        self._model = None
-        for worker in workers or ():
-            worker.close()
+            workers, self._workers = self._workers, ()
+        try:
+            await _idle(workers, self._pid)  # one run, at the most: what is queued is refused
+        finally:
+            self._model = None
+            atexit.unregister(self._at_exit)
+            for worker in workers:
+                worker.close()
 
     async def _run(self, lane: int, job: Callable[[_Model], R]) -> R:
         with self._starting:
             self._check_open()
-            if self._workers is None:
+            if not self._workers:
                 self._pid = os.getpid()
                 self._workers = tuple(Threads(1, name) for name in WORKERS)
+                # onnxruntime aborts the process if it is unloaded during a run. Nothing is closed
+                # here: a memory may drain after this, and then closes its embedder itself.
+                idle = functools.partial(_idle, self._workers, self._pid)
+                self._at_exit = atexit.register(lambda: asyncio.run(idle()))
             workers = self._workers
         if self._pid != os.getpid():
-            raise ForkedProcess(
-                f"this MiniLM has its threads in process {self._pid}; make a new one after fork()"
-            )
+            raise ForkedProcess(f"this MiniLM is of process {self._pid}; make a new one after fork")
         return await workers[lane].run(lambda: self._guard(job))
 
     def _guard(self, job: Callable[[_Model], R]) -> R:
@@ -141,6 +148,12 @@ class MiniLM:
     def _check_open(self) -> None:
         if self._closed:
             raise EmbedderError("this MiniLM was closed; make a new MiniLM()")
+
+
+async def _idle(workers: tuple[Threads, ...], pid: int) -> None:
+    if pid == os.getpid():
+        for worker in workers:
+            await worker.run(lambda: None)
 
 
 class _Model:
@@ -226,28 +239,23 @@ def _installed(*modules: str) -> bool:
 
 
 def _checked(path: Path, sha256: str, remedy: str) -> bytes:
-    """The file's bytes, if they are the expected ones."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise EmbedderError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
     got = hashlib.sha256(data).hexdigest()
     if got != sha256:
-        raise EmbedderError(
-            f"{path} has sha256 {got[:12]}…, not {sha256[:12]}…: damaged or of another version, "
-            f"so it is not loaded; {remedy}"
-        )
+        raise EmbedderError(f"{path} has sha256 {got[:12]}…, not {sha256[:12]}…; {remedy}")
     return data
 
 
 class CachedEmbedder:
     """Remembers the vectors of the last `entries` queries of the embedder it wraps.
 
-    Documents pass through. Cached vectors are read-only arrays. A query that fails is not
-    remembered. `aclose` closes the wrapped embedder too.
+    Documents pass through. Cached vectors are read-only. A query that fails is not remembered.
 
-    >>> CachedEmbedder(MiniLM(threads=1), entries=100)
-    CachedEmbedder(MiniLM(threads=1), entries=100)
+    >>> CachedEmbedder(MiniLM(), entries=100).fingerprint
+    'all-MiniLM-L6-v2/int8/8199be6f699a/1/384'
     """
 
     def __init__(self, embedder: Embedder, entries: int = 1024) -> None:
@@ -259,9 +267,6 @@ class CachedEmbedder:
         self.entries = entries
         self._lock = threading.Lock()
         self._vectors: OrderedDict[str, Vectors] = OrderedDict()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.embedder!r}, entries={self.entries})"
 
     async def aembed_query(self, text: str) -> Vectors:
         """The wrapped embedder's vector, shape (dimension,), read-only. Raises as it does."""
@@ -279,13 +284,9 @@ class CachedEmbedder:
         return vector
 
     async def aembed_documents(self, texts: Sequence[str]) -> list[Vectors]:
-        """As the wrapped embedder does."""
         return await self.embedder.aembed_documents(texts)
 
     async def aclose(self) -> None:
-        """Forget every query and close the wrapped embedder."""
-        with self._lock:
-            self._vectors.clear()
         await self.embedder.aclose()
 
 

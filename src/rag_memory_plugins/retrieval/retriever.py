@@ -91,10 +91,9 @@ def _lanes(
     if dense is None or vector is None or not dense.has.any():
         return lanes, matches > 0
     has = dense.has & recalled
-    turn = dense.turn_scores(vector).astype(np.float64)
-    window = dense.window_scores(corpus, vector).astype(np.float64)
-    lanes["dense_turn"] = Lane(turn, weights.dense_turn, has)
-    lanes["dense_window"] = Lane(window, weights.dense_window, has)
+    turn, window = dense.scores(corpus, vector)
+    lanes["dense_turn"] = Lane(turn.astype(np.float64), weights.dense_turn, has)
+    lanes["dense_window"] = Lane(window.astype(np.float64), weights.dense_window, has)
     return lanes, np.ones(len(corpus), np.bool_)
 
 

@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import zip_longest
 from typing import Any, Final
 
 import numpy as np
@@ -22,21 +21,19 @@ from sqlalchemy import (
     Connection,
     bindparam,
     delete,
-    exists,
     func,
     insert,
-    literal,
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.ports import Found, Pending
-from rag_memory_plugins.retrieval.corpus import Corpus, Row, index_text
+from rag_memory_plugins.retrieval.corpus import Corpus, Row
 from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.lexical import ANALYZER, terms_of
 from rag_memory_plugins.retrieval.retriever import Ranked, rank
+from rag_memory_plugins.stores import queueing
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.schema import (
     indexes,
@@ -51,7 +48,6 @@ from rag_memory_plugins.stores.schema import (
 )
 from rag_memory_plugins.stores.sql import (
     find_scope,
-    keyword_row,
     message_of,
     stored_columns,
 )
@@ -144,7 +140,7 @@ class FlatIndex:
             index_id = int(row.id)
             connection.execute(update(indexes).where(indexes.c.id == index_id).values(active=1))
         connection.execute(delete(outbox).where(outbox.c.index_id != index_id))
-        _queue_missing(connection, index_id)
+        queueing.queue_missing(connection, index_id)
         return index_id
 
     async def _areactivate(self) -> None:
@@ -152,7 +148,7 @@ class FlatIndex:
             connection.execute(
                 update(indexes).where(indexes.c.id == self._index_id).values(active=1)
             )
-            _queue_missing(connection, self._index_id)
+            queueing.queue_missing(connection, self._index_id)
 
         await self.database.awrite(unit)
 
@@ -250,14 +246,9 @@ class FlatIndex:
         """Up to `limit` messages of the scope without a vector, oldest first."""
 
         def unit(connection: Connection) -> list[Pending]:
-            scope_id = find_scope(connection, scope)
-            query = (
-                select(outbox.c.seq)
-                .where(outbox.c.index_id == self._index_id, outbox.c.scope_id == scope_id)
-                .order_by(outbox.c.seq)
-                .limit(limit)
+            return queueing.waiting(
+                connection, self._index_id, find_scope(connection, scope), limit
             )
-            return _texts(connection, [row.seq for row in connection.execute(query)])
 
         return await self.database.aread(unit)
 
@@ -268,67 +259,31 @@ class FlatIndex:
         now = self._clock()
 
         def unit(connection: Connection) -> tuple[list[Pending], int]:
-            due, following = self._due(connection, limit, now)
-            self._set_due(connection, due, now + seconds)
-            return _texts(connection, [seq for _, seq in due]), following
+            taken, following = queueing.due(
+                connection, self._index_id, self._last_scope, limit, now
+            )
+            queueing.set_due(connection, self._index_id, taken, now + seconds)
+            return queueing.texts(connection, [seq for _, seq in taken]), following
 
         # Looking costs nothing; only what is there is worth a write transaction.
-        values = {"index": self._index_id, "now": now}
-        if not await self.database.aread(lambda c: c.execute(_ANY_DUE, values).first()):
+        if not await self.database.aread(lambda c: queueing.any_due(c, self._index_id, now)):
             return []
         taken, self._last_scope = await self.database.awrite(unit)
         return taken
 
-    def _due(
-        self, connection: Connection, limit: int, now: float
-    ) -> tuple[list[tuple[int, int]], int]:
-        """((scope id, seq) of messages to take, scopes in turn; the scope to go on from)."""
-        lists: list[list[tuple[int, int]]] = []
-        scope = self._last_scope
-        for _ in range(_VISITS):
-            values: dict[str, Any] = {"index": self._index_id, "scope": scope}
-            scope = connection.execute(_NEXT_SCOPE, values).scalar_one() or 0
-            if not scope and not self._last_scope:
-                break
-            values = {"index": self._index_id, "scope": scope, "now": now, "some": limit}
-            found = [(scope, row.seq) for row in connection.execute(_DUE, values)]
-            if found:
-                lists.append(found)
-            if len(lists) == _SCOPES:
-                break
-        # One of each scope in turn: a large backlog of one starves nobody.
-        turns = [item for turn in zip_longest(*lists) for item in turn if item is not None]
-        return turns[:limit], scope
-
-    def _set_due(
-        self, connection: Connection, places: Sequence[tuple[int, int]], due: float
-    ) -> None:
-        rows = [{"i": self._index_id, "o": scope, "s": seq, "at": due} for scope, seq in places]
-        if rows:
-            connection.execute(_SET_DUE, rows)
-
     async def astore(self, pending: Sequence[Pending], data: Sequence[NDArray[np.float32]]) -> int:
         """Write vectors of messages that still exist and settle them; return how many."""
-        rows = [
-            {"s": item.seq, "i": self._index_id, "data": pieces.astype("<f2").tobytes()}
-            for item, pieces in zip(pending, data, strict=True)
-        ]
-        settled = [{"s": item.seq, "o": item.scope_id, "i": self._index_id} for item in pending]
-
-        def unit(connection: Connection) -> int:
-            written = 0
-            for row in rows:
-                written += connection.execute(_INSERT_VECTOR, row).rowcount
-            connection.execute(_SETTLE, settled)
-            return written
-
-        return await self.database.awrite(unit) if rows else 0
+        if not pending:
+            return 0
+        return await self.database.awrite(
+            lambda connection: queueing.store(connection, self._index_id, pending, data)
+        )
 
     async def arelease(self, pending: Sequence[Pending], seconds: float) -> None:
         """Give messages back, to be taken again after `seconds`."""
         due = self._clock() + seconds
         places = [(item.scope_id, item.seq) for item in pending]
-        await self.database.awrite(lambda connection: self._set_due(connection, places, due))
+        await self.database.awrite(lambda c: queueing.set_due(c, self._index_id, places, due))
 
     async def abacklog(self) -> int:
         """Messages of all scopes that wait for a vector of this embedder."""
@@ -345,7 +300,9 @@ class FlatIndex:
             ids = [] if found is None else [found]
         total = 0
         for scope_id in ids:
-            total += await self.database.awrite(partial(_rebuild, scope_id, vectors_too))
+            total += await self.database.awrite(
+                partial(queueing.rebuild, scope_id=scope_id, vectors_too=vectors_too)
+            )
         return total
 
     async def _areanalyze(self) -> None:
@@ -417,68 +374,6 @@ def _hits(
     )
 
 
-def _texts(connection: Connection, seqs: Sequence[int]) -> list[Pending]:
-    """The texts to embed of these messages, in order; erased ones are left out."""
-    found: dict[int, Pending] = {}
-    for start in range(0, len(seqs), _SOME):
-        query = stored_columns().add_columns(sessions.c.scope_id)
-        chosen = query.where(messages.c.seq.in_(seqs[start : start + _SOME]))
-        for row in connection.execute(chosen):
-            message = message_of(row).message
-            text = "" if message.role == "system" else index_text(message)
-            found[row.seq] = Pending(row.seq, row.scope_id, text)
-    return [found[seq] for seq in seqs if seq in found]
-
-
-def _queue_missing(connection: Connection, index_id: int) -> None:
-    has = exists().where(vectors.c.index_id == index_id, vectors.c.seq == keywords.c.seq)
-    missing = select(literal(index_id), keywords.c.scope_id, keywords.c.seq, literal(0.0)).where(
-        ~has
-    )
-    statement = upsert(outbox).from_select(["index_id", "scope_id", "seq", "due"], missing)
-    connection.execute(statement.on_conflict_do_nothing())
-
-
-def _rebuild(scope_id: int, vectors_too: bool, connection: Connection) -> int:
-    connection.execute(delete(keywords).where(keywords.c.scope_id == scope_id))
-    if vectors_too:
-        connection.execute(delete(vectors).where(vectors.c.scope_id == scope_id))
-    query = (
-        stored_columns()
-        .add_columns(messages.c.session_id)
-        .where(sessions.c.scope_id == scope_id)
-        .order_by(messages.c.seq)
-    )
-    rows = [
-        {
-            "seq": row.seq,
-            "scope_id": scope_id,
-            "session_id": row.session_id,
-            **keyword_row(message_of(row).message),
-        }
-        for row in connection.execute(query)
-    ]
-    if rows:
-        connection.execute(insert(keywords), rows)
-    if vectors_too:
-        each = keywords.join(indexes, indexes.c.active == 1)
-        every = (
-            select(indexes.c.id, keywords.c.scope_id, keywords.c.seq, literal(0.0))
-            .select_from(each)
-            .where(keywords.c.scope_id == scope_id)
-        )
-        queue = upsert(outbox).from_select(["index_id", "scope_id", "seq", "due"], every)
-        connection.execute(
-            queue.on_conflict_do_update(
-                index_elements=["index_id", "scope_id", "seq"], set_={"due": 0.0}
-            )
-        )
-    connection.execute(
-        update(scopes).where(scopes.c.id == scope_id).values(generation=scopes.c.generation + 1)
-    )
-    return len(rows)
-
-
 # Statements of the read path, built once: see `stores/sql.py`.
 _HEADS: Final = select(
     scopes.c.id,
@@ -516,39 +411,3 @@ _NEW_VECTORS: Final = (
     .order_by(vectors.c.id)
 )
 _BY_SEQ: Final = stored_columns().where(messages.c.seq.in_(bindparam("seqs", expanding=True)))
-_NEXT_SCOPE: Final = select(func.min(outbox.c.scope_id)).where(
-    outbox.c.index_id == bindparam("index"), outbox.c.scope_id > bindparam("scope")
-)
-_ANY_DUE: Final = (
-    select(outbox.c.seq)
-    .where(outbox.c.index_id == bindparam("index"), outbox.c.due <= bindparam("now"))
-    .limit(1)
-)
-_DUE: Final = (
-    select(outbox.c.seq)
-    .where(
-        outbox.c.index_id == bindparam("index"),
-        outbox.c.scope_id == bindparam("scope"),
-        outbox.c.due <= bindparam("now"),
-    )
-    .order_by(outbox.c.seq)
-    .limit(bindparam("some"))
-)
-_INSERT_VECTOR: Final = (
-    upsert(vectors)
-    .from_select(
-        ["index_id", "scope_id", "seq", "data"],
-        # Only of a message that exists in this transaction: an erase cannot be undone by a worker.
-        select(bindparam("i"), keywords.c.scope_id, keywords.c.seq, bindparam("data")).where(
-            keywords.c.seq == bindparam("s")
-        ),
-    )
-    .on_conflict_do_nothing()
-)
-_PLACE: Final = (
-    (outbox.c.index_id == bindparam("i"))
-    & (outbox.c.scope_id == bindparam("o"))
-    & (outbox.c.seq == bindparam("s"))
-)
-_SETTLE: Final = delete(outbox).where(_PLACE)
-_SET_DUE: Final = update(outbox).where(_PLACE).values(due=bindparam("at"))

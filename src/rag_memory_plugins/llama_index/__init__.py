@@ -1,0 +1,19 @@
+"""The memory as LlamaIndex parts: chat memory, retriever, embedder; needs the extra `llama-index`.
+
+>>> from rag_memory_plugins.llama_index import MemoryRetriever, ScopedMemory, as_embedder
+"""
+
+from __future__ import annotations
+
+from rag_memory_plugins.errors import MissingExtra
+
+try:
+    import llama_index.core  # noqa: F401  # only to say which extra is missing
+except ImportError as error:
+    raise MissingExtra("llama-index", "rag_memory_plugins.llama_index") from error
+
+from rag_memory_plugins.llama_index.embedding import as_embedder
+from rag_memory_plugins.llama_index.memory import ScopedMemory, restoring
+from rag_memory_plugins.llama_index.retriever import MemoryRetriever
+
+__all__ = ["MemoryRetriever", "ScopedMemory", "as_embedder", "restoring"]

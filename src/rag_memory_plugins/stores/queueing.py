@@ -1,0 +1,208 @@
+"""The queue of messages that wait for a vector, and what is written when they have one.
+
+Plain units of work over one index; `stores/flat.py` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from rag_memory_plugins.ports import Pending
+from rag_memory_plugins.retrieval.corpus import index_text
+from rag_memory_plugins.stores.schema import (
+    indexes,
+    keywords,
+    messages,
+    outbox,
+    scopes,
+    sessions,
+    vectors,
+)
+from rag_memory_plugins.stores.sql import keyword_row, message_of, stored_columns
+
+__all__ = ["any_due", "due", "queue_missing", "rebuild", "set_due", "store", "texts", "waiting"]
+
+_SOME: Final = 500
+"""Ids in one IN (...): SQLite's oldest limit on parameters is 999."""
+_SCOPES: Final = 8
+"""Scopes that share one lease, and how many are looked at to find them."""
+_VISITS: Final = 256
+
+
+def any_due(connection: Connection, index_id: int, now: float) -> bool:
+    """Whether there is anything to take."""
+    return connection.execute(_ANY_DUE, {"index": index_id, "now": now}).first() is not None
+
+
+def due(
+    connection: Connection, index_id: int, start: int, limit: int, now: float
+) -> tuple[list[tuple[int, int]], int]:
+    """((scope id, seq) of messages to take, one of each scope in turn; where to go on next time).
+
+    Scopes are visited in a circle from `start`, so that a large backlog of one starves nobody.
+    """
+    lists: dict[int, list[tuple[int, int]]] = {}
+    scope = start
+    for _ in range(_VISITS):
+        values: dict[str, Any] = {"index": index_id, "scope": scope}
+        following = connection.execute(_NEXT_SCOPE, values).scalar_one()
+        if following is None and scope == 0:
+            break
+        scope = following or 0
+        if scope in lists:
+            break
+        values = {"index": index_id, "scope": scope, "now": now, "some": limit}
+        lists[scope] = [(scope, row.seq) for row in connection.execute(_DUE, values)]
+        if sum(map(bool, lists.values())) == _SCOPES:
+            break
+    turns = [item for turn in zip_longest(*lists.values()) for item in turn if item is not None]
+    return turns[:limit], scope
+
+
+def set_due(
+    connection: Connection, index_id: int, places: Sequence[tuple[int, int]], at: float
+) -> None:
+    """Let these (scope id, seq) be taken from the time `at` on."""
+    rows = [{"i": index_id, "o": scope, "s": seq, "at": at} for scope, seq in places]
+    if rows:
+        connection.execute(_SET_DUE, rows)
+
+
+def waiting(
+    connection: Connection, index_id: int, scope_id: int | None, limit: int
+) -> list[Pending]:
+    """Up to `limit` messages of the scope without a vector, oldest first, leased or not."""
+    query = (
+        select(outbox.c.seq)
+        .where(outbox.c.index_id == index_id, outbox.c.scope_id == scope_id)
+        .order_by(outbox.c.seq)
+        .limit(limit)
+    )
+    return texts(connection, [row.seq for row in connection.execute(query)])
+
+
+def store(
+    connection: Connection,
+    index_id: int,
+    pending: Sequence[Pending],
+    data: Sequence[NDArray[np.float32]],
+) -> int:
+    """Write vectors of messages that still exist and take them off the queue; return how many."""
+    written = 0
+    for item, pieces in zip(pending, data, strict=True):
+        row = {"s": item.seq, "i": index_id, "data": pieces.astype("<f2").tobytes()}
+        written += connection.execute(_INSERT_VECTOR, row).rowcount
+    settled = [{"s": item.seq, "o": item.scope_id, "i": index_id} for item in pending]
+    if settled:
+        connection.execute(_SETTLE, settled)
+    return written
+
+
+def texts(connection: Connection, seqs: Sequence[int]) -> list[Pending]:
+    """The texts to embed of these messages, in order; erased ones are left out."""
+    found: dict[int, Pending] = {}
+    for start in range(0, len(seqs), _SOME):
+        query = stored_columns().add_columns(sessions.c.scope_id)
+        chosen = query.where(messages.c.seq.in_(seqs[start : start + _SOME]))
+        for row in connection.execute(chosen):
+            message = message_of(row).message
+            text = "" if message.role == "system" else index_text(message)
+            found[row.seq] = Pending(row.seq, row.scope_id, text)
+    return [found[seq] for seq in seqs if seq in found]
+
+
+def queue_missing(connection: Connection, index_id: int) -> None:
+    """Queue every message that has no vector in this index."""
+    has = exists().where(vectors.c.index_id == index_id, vectors.c.seq == keywords.c.seq)
+    missing = select(literal(index_id), keywords.c.scope_id, keywords.c.seq, literal(0.0)).where(
+        ~has
+    )
+    statement = upsert(outbox).from_select(["index_id", "scope_id", "seq", "due"], missing)
+    connection.execute(statement.on_conflict_do_nothing())
+
+
+def rebuild(connection: Connection, scope_id: int, *, vectors_too: bool) -> int:
+    """Make a scope's keyword rows again, and queue its messages; return how many there are."""
+    connection.execute(delete(keywords).where(keywords.c.scope_id == scope_id))
+    if vectors_too:
+        connection.execute(delete(vectors).where(vectors.c.scope_id == scope_id))
+    query = (
+        stored_columns()
+        .add_columns(messages.c.session_id)
+        .where(sessions.c.scope_id == scope_id)
+        .order_by(messages.c.seq)
+    )
+    rows = [
+        {
+            "seq": row.seq,
+            "scope_id": scope_id,
+            "session_id": row.session_id,
+            **keyword_row(message_of(row).message),
+        }
+        for row in connection.execute(query)
+    ]
+    if rows:
+        connection.execute(insert(keywords), rows)
+    if vectors_too:
+        each = keywords.join(indexes, indexes.c.active == 1)
+        every = (
+            select(indexes.c.id, keywords.c.scope_id, keywords.c.seq, literal(0.0))
+            .select_from(each)
+            .where(keywords.c.scope_id == scope_id)
+        )
+        queue = upsert(outbox).from_select(["index_id", "scope_id", "seq", "due"], every)
+        connection.execute(
+            queue.on_conflict_do_update(
+                index_elements=["index_id", "scope_id", "seq"], set_={"due": 0.0}
+            )
+        )
+    connection.execute(
+        update(scopes).where(scopes.c.id == scope_id).values(generation=scopes.c.generation + 1)
+    )
+    return len(rows)
+
+
+# Statements built once: compiling them anew would cost as much as running them.
+_NEXT_SCOPE: Final = select(func.min(outbox.c.scope_id)).where(
+    outbox.c.index_id == bindparam("index"), outbox.c.scope_id > bindparam("scope")
+)
+_ANY_DUE: Final = (
+    select(outbox.c.seq)
+    .where(outbox.c.index_id == bindparam("index"), outbox.c.due <= bindparam("now"))
+    .limit(1)
+)
+_DUE: Final = (
+    select(outbox.c.seq)
+    .where(
+        outbox.c.index_id == bindparam("index"),
+        outbox.c.scope_id == bindparam("scope"),
+        outbox.c.due <= bindparam("now"),
+    )
+    .order_by(outbox.c.seq)
+    .limit(bindparam("some"))
+)
+_INSERT_VECTOR: Final = (
+    upsert(vectors)
+    .from_select(
+        ["index_id", "scope_id", "seq", "data"],
+        # Only of a message that exists in this transaction: an erase cannot be undone by a worker.
+        select(bindparam("i"), keywords.c.scope_id, keywords.c.seq, bindparam("data")).where(
+            keywords.c.seq == bindparam("s")
+        ),
+    )
+    .on_conflict_do_nothing()
+)
+_PLACE: Final = (
+    (outbox.c.index_id == bindparam("i"))
+    & (outbox.c.scope_id == bindparam("o"))
+    & (outbox.c.seq == bindparam("s"))
+)
+_SETTLE: Final = delete(outbox).where(_PLACE)
+_SET_DUE: Final = update(outbox).where(_PLACE).values(due=bindparam("at"))

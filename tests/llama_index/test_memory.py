@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import pickle
+from itertools import pairwise
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
+from llama_index.core.memory import BaseMemory
+
+from rag_memory_plugins import Event, Memory, TokenBudget
+from rag_memory_plugins.errors import (
+    BudgetTooSmall,
+    InvalidBudget,
+    InvalidInput,
+    InvalidNamespace,
+    UnknownArgument,
+)
+from rag_memory_plugins.llama_index import ScopedMemory, restoring
+from rag_memory_plugins.llama_index.convert import to_message
+from tests.llama_index.scripted import texts
+
+
+def scoped(
+    memory: Memory,
+    *,
+    tenant: str = "acme",
+    user: str = "ann",
+    session: str = "tuesday",
+    budget: int | TokenBudget = 4000,
+) -> ScopedMemory:
+    return ScopedMemory(memory.conversation(tenant, user, session), budget)
+
+
+def tokens(memory: Memory, chats: list[ChatMessage]) -> int:
+    return memory.counter.count_messages([to_message(chat) for chat in chats])
+
+
+def test_it_is_a_llama_index_memory(memory: Memory) -> None:
+    assert isinstance(scoped(memory), BaseMemory)
+
+
+def test_messages_come_back_in_order(memory: Memory) -> None:
+    chat = scoped(memory)
+    chat.put_messages([ChatMessage("hello"), ChatMessage("good day", role="assistant")])
+    assert texts(chat.get()) == [("user", "hello"), ("assistant", "good day")]
+
+
+async def test_async_messages_come_back_in_order(memory: Memory) -> None:
+    chat = scoped(memory)
+    await chat.aput_messages([ChatMessage("hello"), ChatMessage("good day", role="assistant")])
+    assert texts(await chat.aget()) == [("user", "hello"), ("assistant", "good day")]
+
+
+def test_put_first_and_get_with_input_says_the_question_once(memory: Memory) -> None:
+    chat = scoped(memory)
+    chat.put(ChatMessage("where do I live?"))
+    assert texts(chat.get(input="where do I live?")) == [("user", "where do I live?")]
+
+
+def test_get_first_leaves_the_question_to_the_caller(memory: Memory) -> None:
+    assert scoped(memory).get(input="where do I live?") == []
+
+
+def test_the_same_object_put_again_is_stored_once(memory: Memory) -> None:
+    chat = scoped(memory)
+    said = ChatMessage("hello")
+    chat.put(said)
+    chat.put(said)
+    assert len(chat.get_all()) == 1
+
+
+def test_yes_said_five_times_is_five_messages(memory: Memory) -> None:
+    chat = scoped(memory)
+    for _ in range(5):
+        chat.put(ChatMessage("yes"))
+    assert len(chat.get_all()) == 5
+
+
+def test_what_get_all_gave_is_not_stored_again(memory: Memory) -> None:
+    chat = scoped(memory)
+    chat.put(ChatMessage("hello"))
+    chat.put_messages(chat.get_all())
+    assert len(chat.get_all()) == 1
+
+
+def test_a_new_session_recalls_the_old_one(memory: Memory) -> None:
+    scoped(memory, session="monday").put(ChatMessage("I moved to Lisbon in May"))
+    chat = scoped(memory)
+    chat.put(ChatMessage("where did I move?"))
+    (message,) = chat.get()
+    assert "I moved to Lisbon in May" in (message.content or "")
+
+
+def test_another_tenant_recalls_nothing(memory: Memory) -> None:
+    scoped(memory, session="monday").put(ChatMessage("I moved to Lisbon in May"))
+    chat = scoped(memory, tenant="globex")
+    chat.put(ChatMessage("where did I move?"))
+    assert texts(chat.get()) == [("user", "where did I move?")]
+
+
+def test_level_session_recalls_this_session_alone(memory: Memory) -> None:
+    scoped(memory, session="monday").put(ChatMessage("I moved to Lisbon in May"))
+    chat = ScopedMemory(memory.conversation("acme", "ann", "tuesday"), level="session")
+    assert chat.get(input="where did I move?") == []
+
+
+def test_the_recalled_block_and_the_question_are_one_user_message(memory: Memory) -> None:
+    scoped(memory, session="monday").put(ChatMessage("I moved to Lisbon in May"))
+    chat = scoped(memory)
+    chat.put_messages([ChatMessage("hi"), ChatMessage("hello", role="assistant")])
+    chat.put(ChatMessage("where did I move?"))
+    roles = [message.role.value for message in chat.get()]
+    assert all(before != after for before, after in pairwise(roles))
+
+
+def test_the_question_stands_behind_the_recalled_block(memory: Memory) -> None:
+    scoped(memory, session="monday").put(ChatMessage("I moved to Lisbon in May"))
+    chat = scoped(memory)
+    chat.put(ChatMessage("where did I move?"))
+    assert (chat.get()[-1].content or "").endswith("\nwhere did I move?")
+
+
+def test_pins_stand_in_the_first_message(memory: Memory) -> None:
+    chat = scoped(memory)
+    chat.conversation.add("never use red", id="rule")
+    chat.conversation.pin("rule", level="user")
+    chat.put(ChatMessage("draw a button"))
+    assert "never use red" in (chat.get()[0].content or "")
+
+
+def test_a_recalled_text_comes_once(memory: Memory) -> None:
+    scoped(memory, session="monday").put(ChatMessage("I moved to Lisbon in May"))
+    chat = scoped(memory)
+    chat.put_messages([ChatMessage("Lisbon is sunny"), ChatMessage("it is", role="assistant")])
+    chat.put(ChatMessage("where did I move, Lisbon?"))
+    whole = "\n".join(message.content or "" for message in chat.get())
+    assert (whole.count("I moved to Lisbon in May"), whole.count("Lisbon is sunny")) == (1, 1)
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["same objects", "through JSON"])
+def test_a_recalled_block_is_never_stored_as_said(memory: Memory, copied: bool) -> None:
+    scoped(memory, session="monday").put(ChatMessage("I moved to Lisbon in May"))
+    chat = scoped(memory)
+    chat.put(ChatMessage("where did I move?"))
+    history = chat.get()
+    if copied:
+        history = [ChatMessage.model_validate(m.model_dump(mode="json")) for m in history]
+    chat.set(history)
+    assert texts(chat.get_all()) == [("user", "where did I move?")]
+
+
+def test_a_block_that_stands_alone_is_never_stored_as_said(memory: Memory) -> None:
+    scoped(memory, session="monday").put(ChatMessage("I moved to Lisbon in May"))
+    chat = scoped(memory)
+    history = chat.get(input="where did I move?")
+    copies = [ChatMessage.model_validate(m.model_dump(mode="json")) for m in history]
+    chat.put_messages([*history, *copies])
+    assert chat.get_all() == []
+
+
+def test_recall_runs_once_a_turn(memory: Memory, events: list[Event]) -> None:
+    chat = scoped(memory)
+    chat.put(ChatMessage("where did I move?"))
+    for _ in range(6):
+        chat.get()
+        chat.get(input="where did I move?")
+    assert [event.name for event in events].count("search") == 1
+
+
+def test_the_context_is_within_the_budget(memory: Memory) -> None:
+    chat = scoped(memory, budget=300)
+    for index in range(40):
+        chat.put(ChatMessage(f"note {index}: the harbour crane number {index} is green"))
+    assert 100 < tokens(memory, chat.get(input="which crane is green?")) <= 300
+
+
+def test_the_system_prompt_of_a_chat_engine_is_taken_off_the_budget(memory: Memory) -> None:
+    chat = scoped(memory, budget=300)
+    for index in range(40):
+        chat.put(ChatMessage(f"note {index}: the harbour crane number {index} is green"))
+    assert tokens(memory, chat.get(input="which crane?", initial_token_count=200)) <= 100
+
+
+def test_a_question_larger_than_the_share_of_recent_turns_still_goes(memory: Memory) -> None:
+    for index in range(40):
+        scoped(memory, session="monday").put(ChatMessage(f"the harbour crane {index} is green"))
+    chat = scoped(memory, budget=400)
+    question = "which harbour crane is green? " * 30
+    chat.put(ChatMessage(question))
+    assert question in (chat.get()[-1].content or "")
+
+
+def test_a_question_larger_than_the_budget_is_refused(memory: Memory) -> None:
+    chat = scoped(memory, budget=100)
+    chat.put(ChatMessage("which harbour crane is green? " * 100))
+    with pytest.raises(BudgetTooSmall, match="raise it"):
+        chat.get()
+
+
+def test_set_adds_only_what_the_log_does_not_hold(memory: Memory) -> None:
+    chat = scoped(memory)
+    history = [("user", "hello"), ("assistant", "good day"), ("user", "my name is Ann")]
+    for length in (1, 2, 3, 3, 2):
+        chat.set([ChatMessage(text, role=role) for role, text in history[:length]])
+    assert texts(chat.get_all()) == history
+
+
+def test_set_joins_a_history_that_begins_later_than_the_log(memory: Memory) -> None:
+    chat = scoped(memory)
+    chat.put_messages([ChatMessage("one"), ChatMessage("two"), ChatMessage("three")])
+    chat.set([ChatMessage("two"), ChatMessage("three"), ChatMessage("four")])
+    assert [text for _, text in texts(chat.get_all())] == ["one", "two", "three", "four"]
+
+
+def test_set_stores_a_short_answer_that_was_said_before(memory: Memory) -> None:
+    chat = scoped(memory)
+    chat.put_messages([ChatMessage("start?"), ChatMessage("yes"), ChatMessage("sure?")])
+    chat.set([ChatMessage("yes")])
+    assert [text for _, text in texts(chat.get_all())] == ["start?", "yes", "sure?", "yes"]
+
+
+def test_reset_erases_the_session(memory: Memory) -> None:
+    chat = scoped(memory)
+    chat.put(ChatMessage("I moved to Lisbon in May"))
+    chat.get(input="where did I move?")
+    chat.reset()
+    assert (chat.get_all(), chat.get(input="where did I move?")) == ([], [])
+
+
+def test_reset_leaves_the_other_sessions(memory: Memory) -> None:
+    monday = scoped(memory, session="monday")
+    monday.put(ChatMessage("I moved to Lisbon in May"))
+    scoped(memory).reset()
+    assert len(monday.get_all()) == 1
+
+
+def test_a_tool_call_is_never_parted_from_its_result(memory: Memory) -> None:
+    chat = scoped(memory, budget=200)
+    for index in range(30):
+        call = ToolCallBlock(tool_call_id=f"c{index}", tool_name="crane", tool_kwargs={"n": index})
+        chat.put_messages(
+            [
+                ChatMessage(f"look at crane {index}"),
+                ChatMessage(role="assistant", blocks=[call]),
+                ChatMessage("green", role="tool", additional_kwargs={"tool_call_id": f"c{index}"}),
+                ChatMessage("it is green", role="assistant"),
+            ]
+        )
+    sent = chat.get(input="and the next?")
+    calls = [b.tool_call_id for m in sent for b in m.blocks if isinstance(b, ToolCallBlock)]
+    results = [m.additional_kwargs["tool_call_id"] for m in sent if m.role.value == "tool"]
+    assert calls == results != []
+
+
+async def test_two_objects_on_one_session_lose_nothing(memory: Memory) -> None:
+    first, second = scoped(memory), scoped(memory)
+
+    async def write(chat: ScopedMemory, name: str) -> None:
+        for index in range(30):
+            await chat.aput(ChatMessage(f"{name} {index}"))
+
+    await asyncio.gather(*(write((first, second)[n % 2], f"task {n}") for n in range(4)))
+    stored = [text for _, text in texts(await first.aget_all())]
+    in_order = [[t for t in stored if t.startswith(f"task {n} ")] for n in range(4)]
+    assert in_order == [[f"task {n} {i}" for i in range(30)] for n in range(4)]
+
+
+def test_the_written_form_is_a_reference_without_content(memory: Memory) -> None:
+    chat = scoped(memory)
+    chat.put(ChatMessage("my secret is 4711"))
+    chat.get()
+    written = json.dumps(chat.to_dict())
+    assert ("acme/ann/tuesday" in written, "4711" in written) == (True, False)
+
+
+def test_the_process_that_wrote_a_reference_reads_it_back(memory: Memory) -> None:
+    chat = scoped(memory)
+    assert ScopedMemory.from_dict(json.loads(json.dumps(chat.to_dict()))) is chat
+
+
+def test_pickle_keeps_a_reference(memory: Memory) -> None:
+    chat = scoped(memory)
+    assert pickle.loads(pickle.dumps(chat)) is chat
+
+
+def test_a_deep_copy_refers_to_the_same_conversation(memory: Memory) -> None:
+    chat = scoped(memory)
+    assert copy.deepcopy(chat) is chat
+
+
+def test_a_reference_from_another_process_names_the_remedy(memory: Memory) -> None:
+    data = {**scoped(memory).to_dict(), "reference": "elsewhere"}
+    with pytest.raises(InvalidInput, match=r"restoring\(memory\)"):
+        ScopedMemory.from_dict(data)
+
+
+def test_a_reference_from_another_process_is_restored_to_the_trusted_memory(
+    memory: Memory,
+) -> None:
+    mine = scoped(memory)
+    with restoring(mine):
+        assert ScopedMemory.from_dict({**mine.to_dict(), "reference": "elsewhere"}) is mine
+
+
+def test_a_reference_to_another_tenant_is_refused(memory: Memory) -> None:
+    foreign = scoped(memory, tenant="globex").to_dict()
+    with restoring(scoped(memory)), pytest.raises(InvalidNamespace, match="globex"):
+        ScopedMemory.from_dict(foreign)
+
+
+def test_from_defaults_adds_the_chat_history(memory: Memory) -> None:
+    chat = ScopedMemory.from_defaults(
+        conversation=memory.conversation("acme", "ann", "tuesday"),
+        budget=TokenBudget(500),
+        chat_history=[ChatMessage("hello")],
+    )
+    assert (texts(chat.get()), chat.budget.total) == ([("user", "hello")], 500)
+
+
+def test_an_unknown_argument_is_refused_with_the_nearest(memory: Memory) -> None:
+    with pytest.raises(UnknownArgument, match="'budget'"):
+        ScopedMemory(memory.conversation("acme", "ann", "tuesday"), budgte=4000)  # type: ignore[call-arg]
+
+
+def test_anything_but_a_conversation_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="conversation"):
+        ScopedMemory("acme/ann/tuesday")  # type: ignore[arg-type]
+
+
+def test_a_budget_of_nothing_is_refused(memory: Memory) -> None:
+    with pytest.raises(InvalidBudget, match="total"):
+        scoped(memory, budget=0)
