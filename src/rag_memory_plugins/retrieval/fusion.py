@@ -23,19 +23,21 @@ class Lane:
     """One search over a scope: raw scores by row, higher is better, and where they count.
 
     Rows outside `where` (no vector yet) score 0, the lane's mean: neither for nor against them.
+    `floor` is a spread that means nothing yet: a word that nearly every message holds tells them
+    apart by next to nothing, and dividing by that would make it the loudest of all.
     """
 
     scores: Scores
     weight: float
+    floor: float
     where: NDArray[np.bool_] | None = None
 
     def weighted(self) -> Scores:
         """`weight` times the z-score of every row; shape (rows,)."""
         scores = self.scores if self.where is None else self.scores[self.where]
-        spread = scores.std() if len(scores) else 0.0
-        # Equal scores differ by rounding only: dividing by that would make noise a verdict.
-        if not spread > 1e-9:
+        if not len(scores):
             return np.zeros(len(self.scores))
+        spread = np.sqrt(scores.var() + self.floor**2)
         result = (self.scores - scores.mean()) * (self.weight / spread)
         return result if self.where is None else np.where(self.where, result, 0.0)
 

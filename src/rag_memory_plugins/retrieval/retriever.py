@@ -7,6 +7,7 @@ back) -> the best rows, each with the parts of its score.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ from rag_memory_plugins.retrieval.fusion import Lane, Scores, fuse
 from rag_memory_plugins.retrieval.lexical import bm25
 
 __all__ = ["Ranked", "Weights", "rank"]
+
+# Near the spread that one LoCoMo question in a hundred has (0.41 and 0.08): recall is unchanged there.
+KEYWORD_FLOOR: Final = 0.5
+COSINE_FLOOR: Final = 0.03
 
 
 @dataclass(frozen=True)
@@ -87,13 +92,13 @@ def _lanes(
     """Every lane that can run, and the rows that may be returned."""
     recalled = ~corpus.flagged(NOT_RECALLED)
     matches = bm25(corpus.postings, terms, corpus.spread_lengths, corpus.spread)
-    lanes = {"keywords": Lane(matches, weights.keywords, recalled)}
+    lanes = {"keywords": Lane(matches, weights.keywords, KEYWORD_FLOOR, recalled)}
     if dense is None or vector is None or not dense.has.any():
         return lanes, matches > 0
     has = dense.has & recalled
     turn, window = dense.scores(corpus, vector)
-    lanes["dense_turn"] = Lane(turn.astype(np.float64), weights.dense_turn, has)
-    lanes["dense_window"] = Lane(window.astype(np.float64), weights.dense_window, has)
+    lanes["dense_turn"] = Lane(turn.astype(np.float64), weights.dense_turn, COSINE_FLOOR, has)
+    lanes["dense_window"] = Lane(window.astype(np.float64), weights.dense_window, COSINE_FLOOR, has)
     return lanes, np.ones(len(corpus), np.bool_)
 
 
