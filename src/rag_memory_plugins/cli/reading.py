@@ -1,0 +1,170 @@
+"""Commands that read: search, context, stats, export."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from rag_memory_plugins.cli.options import (
+    Db,
+    Debug,
+    Json,
+    Level,
+    Session,
+    Tenant,
+    User,
+    open_existing,
+)
+from rag_memory_plugins.errors import InvalidFile
+
+__all__ = ["context", "export", "search", "stats"]
+
+_ANY = "any"  # a namespace's session when only its user matters; nothing is stored under it
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for, in words.")],
+    tenant: Tenant,
+    user: User,
+    db: Db = "memory.db",
+    session: Annotated[
+        str | None, typer.Option("--session", help="Search this conversation alone.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many hits.")] = 10,
+    json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Find what was said, best first.
+
+    Looks through all the user's conversations, or with --session through one.
+    """
+    from rag_memory_plugins.cli import output
+
+    with open_existing(db) as memory:
+        conversation = memory.conversation(tenant, user, session if session is not None else _ANY)
+        level: Level = "user" if session is None else "session"
+        result = conversation.search(query, limit, level=level)
+    if json:
+        output.print_json(output.search_json(result))
+        return
+    out = output.console()
+    if result.hits:
+        out.print(output.hits_table(result.hits))
+    else:
+        out.print("nothing found: no word of the query occurs, or nothing is stored here")
+    out.print(output.lanes_line(result))
+
+
+def context(
+    query: Annotated[str, typer.Argument(help="The question that the model will get.")],
+    tenant: Tenant,
+    user: User,
+    session: Session,
+    db: Db = "memory.db",
+    budget: Annotated[int, typer.Option("--budget", min=1, help="Tokens, never exceeded.")] = 4000,
+    level: Annotated[
+        Level, typer.Option("--level", help="Recall from all the user's sessions, or this one.")
+    ] = "user",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also list every piece, in or out, and why.")
+    ] = False,
+    json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Show what a model would get.
+
+    Pins, recent turns and what is recalled for the question, within a token budget.
+    """
+    from rag_memory_plugins.cli import output
+
+    with open_existing(db) as memory:
+        made = memory.conversation(tenant, user, session).context(query, budget, level=level)
+    if json:
+        output.print_json(output.context_json(made))
+        return
+    out = output.console()
+    out.print(output.printable(made.text) or "[dim](empty)[/]", soft_wrap=True)
+    parts = ", ".join(f"{part.name} {part.tokens}" for part in made.parts)
+    exact = "" if made.tokens_exact else " (an upper estimate)"
+    out.print(f"\n[bold]{made.tokens}[/] of {budget} tokens{exact}: {parts or 'nothing'}")
+    out.print(output.lanes_line(made))
+    if explain:
+        out.print(output.pieces_table(made))
+
+
+def stats(
+    tenant: Annotated[str | None, typer.Option("--tenant", help="With --user: this user.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="With --tenant: this user.")] = None,
+    db: Db = "memory.db",
+    json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Count what is stored.
+
+    Of one user, or without --tenant and --user of everybody in the file.
+    """
+    from rag_memory_plugins.cli import output
+    from rag_memory_plugins.namespace import Scope
+
+    if (tenant is None) != (user is None):
+        missing = "--user" if user is None else "--tenant"
+        raise typer.BadParameter("give both --tenant and --user, or neither", param_hint=missing)
+    with open_existing(db, embedder=None) as memory:
+        if tenant is not None and user is not None:
+            scopes = {Scope(tenant, user).key: memory.conversation(tenant, user, _ANY)}
+        else:
+            scopes = {space.scope.key: memory.conversation(space) for space in memory.namespaces()}
+        counts = [output.stats_json(scopes[key].stats()) for key in sorted(scopes)]
+    if json:
+        output.print_json(counts[0] if tenant is not None else counts)
+        return
+    out = output.console()
+    for count in counts:
+        out.print(output.facts(count), "")
+    if not counts:
+        out.print("the file holds no conversation")
+
+
+def export(
+    tenant: Tenant,
+    user: User,
+    db: Db = "memory.db",
+    session: Annotated[
+        str | None, typer.Option("--session", help="Only this conversation.")
+    ] = None,
+    output_file: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write here instead of stdout.")
+    ] = None,
+    json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Write out what a user stored.
+
+    As JSON Lines, which `import` reads back; with --json as one list.
+    """
+    from rag_memory_plugins.cli import output
+
+    with open_existing(db, embedder=None) as memory:
+        conversation = memory.conversation(tenant, user, session if session is not None else _ANY)
+        rows = conversation.export("user" if session is None else "session")
+    if output_file is not None:
+        try:
+            with output_file.open("w", encoding="utf-8") as stream:
+                _write(stream, rows, as_list=json)
+        except OSError as error:
+            got = error.strerror or str(error)
+            raise InvalidFile("--output", str(output_file), f"cannot be written: {got}") from error
+        output.console(stderr=True).print(f"{len(rows)} messages written to {output_file}")
+    elif json:
+        output.print_json(rows)
+    else:
+        for row in rows:
+            output.print_json(row)
+
+
+def _write(stream: TextIO, rows: list[dict[str, object]], *, as_list: bool) -> None:
+    values: list[object] = [rows] if as_list else [*rows]
+    stream.writelines(dumps(value, ensure_ascii=False) + "\n" for value in values)
