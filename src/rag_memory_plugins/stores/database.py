@@ -202,7 +202,6 @@ class Database:
         cursor = raw.cursor()
         cursor.execute(f"PRAGMA busy_timeout={int(self.busy_timeout * 1000)}")
         if not self.readonly:
-            cursor.execute("PRAGMA page_size=8192")  # five float16 vectors to a page
             self._use_wal(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA secure_delete=ON")

@@ -283,8 +283,11 @@ def _append(
     namespace: Namespace,
     rows: Sequence[tuple[Message, dict[str, Any]]],
 ) -> int:
-    scope_id, session_id = _ensure_place(connection, namespace)
-    known = _known(connection, session_id, [message for message, _ in rows])
+    first = rows[0][0]
+    scope_id, session_id, digest = _ensure_place(connection, namespace, first.id)
+    known = {} if digest is None else {first.id: digest}
+    if len(rows) > 1:
+        known = _known(connection, session_id, [message for message, _ in rows])
     new: list[tuple[Message, dict[str, Any]]] = []
     for message, keyword in rows:
         digest = known.get(message.id)
@@ -309,20 +312,30 @@ def _append(
     return len(new)
 
 
-def _ensure_place(connection: Connection, namespace: Namespace) -> tuple[int, int]:
-    """(scope id, session id), made if they are not there."""
+def _ensure_place(
+    connection: Connection, namespace: Namespace, message_id: str
+) -> tuple[int, int, str | None]:
+    """(scope id, session id, digest stored under the message id), the first two made if need be.
+
+    One statement for all three: an add is the most frequent write, and most add one message.
+    """
     scope, session = namespace.scope, namespace.session
-    keys = {"scope_hash": text_hash(scope.key), "session_hash": text_hash(session)}
+    keys = {
+        "scope_hash": text_hash(scope.key),
+        "session_hash": text_hash(session),
+        "id_hash": text_hash(message_id),
+    }
     row = connection.execute(_FIND_PLACE, keys).one_or_none()
     scope_id = row.scope_id if row is not None else None
     session_id = row.session_id if row is not None else None
+    digest = row.digest.hex() if row is not None and row.digest is not None else None
     if scope_id is None:
         values = {"key": scope.key, "key_hash": keys["scope_hash"], "generation": 0}
         scope_id = _new_id(connection.execute(insert(scopes), values).inserted_primary_key)
     if session_id is None:
         values = {"scope_id": scope_id, "name": session, "name_hash": keys["session_hash"]}
         session_id = _new_id(connection.execute(insert(sessions), values).inserted_primary_key)
-    return scope_id, session_id
+    return scope_id, session_id, digest
 
 
 def _new_id(key: Row[Any] | None) -> int:
@@ -447,7 +460,14 @@ def _health(connection: Connection) -> dict[str, object]:
 
 # Statements of the write path, built once: compiling them anew would cost as much as running them.
 _FIND_PLACE: Final = (
-    select(scopes.c.id.label("scope_id"), sessions.c.id.label("session_id"))
+    select(
+        scopes.c.id.label("scope_id"),
+        sessions.c.id.label("session_id"),
+        select(messages.c.digest)
+        .where(messages.c.session_id == sessions.c.id, messages.c.id_hash == bindparam("id_hash"))
+        .scalar_subquery()
+        .label("digest"),
+    )
     .select_from(scopes)
     .outerjoin(
         sessions,
