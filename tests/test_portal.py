@@ -35,6 +35,24 @@ async def test_async_methods_and_async_opening_work_on_any_loop(tmp_path):
         assert (await ann.acontext("parrot", 200)).tokens <= 200
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop does not run on this system")
+def test_async_methods_work_under_uvloop(opened):
+    import uvloop
+
+    ann = opened().conversation("acme", "ann", "monday")
+
+    async def work():
+        await asyncio.gather(*(ann.aadd("yes", id=f"m{n}") for n in range(20)))
+        return await ann.asearch("yes")
+
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(work())
+    finally:
+        loop.close()
+    assert len(ann.messages()) == 20
+
+
 def test_one_memory_serves_two_loops_at_once(opened):
     ann = opened().conversation("acme", "ann", "monday")
     both = threading.Barrier(2)

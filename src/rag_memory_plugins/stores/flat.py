@@ -258,18 +258,20 @@ class FlatIndex:
             return []
         now = self._clock()
 
-        def unit(connection: Connection) -> tuple[list[Pending], int]:
+        def unit(connection: Connection) -> tuple[list[tuple[int, int]], int]:
             taken, following = queueing.due(
                 connection, self._index_id, self._last_scope, limit, now
             )
             queueing.set_due(connection, self._index_id, taken, now + seconds)
-            return queueing.texts(connection, [seq for _, seq in taken]), following
+            return taken, following
 
         # Looking costs nothing; only what is there is worth a write transaction.
         if not await self.database.aread(lambda c: queueing.any_due(c, self._index_id, now)):
             return []
         taken, self._last_scope = await self.database.awrite(unit)
-        return taken
+        # Read apart: whoever waits to write waits for the lease alone.
+        seqs = [seq for _, seq in taken]
+        return await self.database.aread(lambda c: queueing.texts(c, seqs))
 
     async def astore(self, pending: Sequence[Pending], data: Sequence[NDArray[np.float32]]) -> int:
         """Write vectors of messages that still exist and settle them; return how many."""

@@ -95,13 +95,13 @@ def store(
     data: Sequence[NDArray[np.float32]],
 ) -> int:
     """Write vectors of messages that still exist and take them off the queue; return how many."""
-    written = 0
-    for item, pieces in zip(pending, data, strict=True):
-        row = {"s": item.seq, "i": index_id, "data": pieces.astype("<f2").tobytes()}
-        written += connection.execute(_INSERT_VECTOR, row).rowcount
+    rows = [
+        {"s": item.seq, "i": index_id, "data": pieces.astype("<f2").tobytes()}
+        for item, pieces in zip(pending, data, strict=True)
+    ]
+    written = connection.execute(_INSERT_VECTOR, rows).rowcount
     settled = [{"s": item.seq, "o": item.scope_id, "i": index_id} for item in pending]
-    if settled:
-        connection.execute(_SETTLE, settled)
+    connection.execute(_SETTLE, settled)
     return written
 
 

@@ -1,0 +1,1 @@
+"""What the package measures of itself: `python -m benchmarks NAME [--json]`. See README.md."""
