@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from rag_memory_plugins.errors import InvalidInput, InvalidURL, nearest
 from rag_memory_plugins.events import Hook
-from rag_memory_plugins.portal import get_portal, strict
+from rag_memory_plugins.portal import blocking_function, get_portal, strict
 
 if TYPE_CHECKING:
     from rag_memory_plugins.memory.memory import Memory
@@ -24,7 +24,7 @@ _OPTIONS: Final = ("mode",)
 
 
 @strict
-def open_memory(
+async def aopen_memory(
     url: str | os.PathLike[str] = "memory.db",
     *,
     embedder: Embedder | Literal["default"] | None = "default",
@@ -59,24 +59,10 @@ def open_memory(
     >>> folder.cleanup()
     """
     options = _Options(embedder, counter, tuple(hooks), busy_timeout, cache_bytes, drain_seconds)
-    return get_portal().call(_open(url, options, background), "open_memory()")
-
-
-@strict
-async def aopen_memory(
-    url: str | os.PathLike[str] = "memory.db",
-    *,
-    embedder: Embedder | Literal["default"] | None = "default",
-    counter: TokenCounter | str | None = None,
-    hooks: Iterable[Hook] = (),
-    busy_timeout: float = 10.0,
-    cache_bytes: int = 256 * 2**20,
-    drain_seconds: float = 5.0,
-    background: bool = True,
-) -> Memory:
-    """Async form of `open_memory`."""
-    options = _Options(embedder, counter, tuple(hooks), busy_timeout, cache_bytes, drain_seconds)
     return await get_portal().acall(_open(url, options, background))
+
+
+open_memory = blocking_function(aopen_memory)
 
 
 class _Options:

@@ -23,7 +23,15 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from rag_memory_plugins.errors import ForkedProcess, UnknownArgument, WouldDeadlock, nearest
 
-__all__ = ["Portal", "Threads", "blocking", "get_portal", "on_portal", "strict"]
+__all__ = [
+    "Portal",
+    "Threads",
+    "blocking",
+    "blocking_function",
+    "get_portal",
+    "on_portal",
+    "strict",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -255,4 +263,16 @@ def blocking(
     call.__name__ = name
     call.__qualname__ = f"{method.__qualname__.rpartition('.')[0]}.{name}"
     call.__doc__ = f"Sync form of `{method.__name__}`.\n\n{inspect.getdoc(method) or ''}"
-    return call
+    return strict(call)  # an error then names the method that was called
+
+
+def blocking_function(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
+    """The sync face of an async function, run on the process's portal."""
+    name = function.__name__.removeprefix("a")
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return get_portal().call(function(*args, **kwargs), f"{name}()")
+
+    call.__name__ = call.__qualname__ = name
+    return strict(call)

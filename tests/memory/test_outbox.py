@@ -85,3 +85,10 @@ def test_a_message_erased_while_it_is_embedded_gets_no_vector(opened):
     assert memory.portal.call(index.astore(batch, vectors)) == 0
     assert memory.health()["rows"]["vectors"] == 0
     assert memory.backlog() == 0
+
+
+def test_closing_while_messages_arrive_never_waits_for_a_lost_cancellation(opened):
+    for _ in range(30):  # closing must meet the worker at every place of its loop
+        memory = opened(background=True)
+        memory.conversation("acme", "ann", "monday").add("the parrot")
+        memory.close()

@@ -145,7 +145,7 @@ class ScopedMemory(BaseMemory):
         context = await self._conversation.acontext(query, limits, level=self.level)
         if last is None or last.role != "user" or _holds(context, last):
             return context
-        # The question is larger than the share of recent turns; it goes before all but the pins.
+        # A budget without recent turns: the question goes before all but the pins all the same.
         room = self._conversation.memory.counter.count_messages([last])
         limits = TokenBudget(limits.total, min(room, limits.total), limits.retrieved)
         context = await self._conversation.acontext(query, limits, level=self.level)

@@ -48,6 +48,7 @@ class Outbox:
         self._chore_due = True
         self._task: asyncio.Task[None] | None = None
         self._pause = 0.0
+        self._stopping = False
 
     def start(self) -> None:
         """Begin to work in the background of the running loop."""
@@ -60,6 +61,9 @@ class Outbox:
 
     async def astop(self) -> None:
         """Stop after the transaction at hand; leased messages are free again when it ends."""
+        # The flag too: before Python 3.12 `wait_for` may swallow a cancellation that comes together
+        # with what it waits for.
+        self._stopping = True
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -115,12 +119,12 @@ class Outbox:
         return self._pause
 
     async def _work(self) -> None:
-        while True:
+        while not self._stopping:
             self._woken.clear()
             try:
                 if self._chore_due:
                     self._chore_due = not await self._chore()
-                while await self.astep():
+                while not self._stopping and await self.astep():
                     pass
             except Exception as error:  # an embedder of a user's may raise anything; we live on
                 emit(self._hooks, Event("outbox.waiting", data={"error": repr(error)}))
