@@ -225,7 +225,14 @@ def _unknown_argument(function: Callable[..., Any], kwargs: dict[str, Any]) -> N
 
 
 def strict(function: Callable[P, R]) -> Callable[P, R]:
-    """Refuse an unknown keyword argument with `UnknownArgument`, naming the nearest valid one."""
+    """Refuse an unknown keyword argument with `UnknownArgument`, naming the nearest valid one.
+
+    A function that takes any keyword (a framework's interface may ask for that) is left as it is.
+    """
+    parameters = inspect.signature(function).parameters
+    if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values()):
+        return function
+    known = set(parameters)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -233,7 +240,6 @@ def strict(function: Callable[P, R]) -> Callable[P, R]:
             _unknown_argument(function, kwargs)
         return function(*args, **kwargs)
 
-    known = set(inspect.signature(function).parameters)
     return call
 
 
