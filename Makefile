@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
-BENCH_ARGS ?= latency --quick
+BENCH_DATA ?= ../shared/data/locomo/locomo.json
 
 BIN := $(VENV)/bin
 DEMO_EXTRAS := local,llama-index,langchain
@@ -25,7 +25,8 @@ check: $(VENV)/.dev
 setup: $(VENV)/.setup
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks latency
+	if [ -f $(BENCH_DATA) ]; then $(BIN)/python -m benchmarks recall --data $(BENCH_DATA); fi
 
 test-long: $(VENV)/.dev
 	RAG_MEMORY_LONG=1 $(BIN)/python -m pytest $(PYTEST_ARGS)

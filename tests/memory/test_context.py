@@ -111,7 +111,7 @@ def test_recalled_turns_stand_under_their_dates_in_order(opened):
     )
     context = memory.conversation("acme", "ann", "summer").context("what of the parrot?", 300)
     assert re.fullmatch(
-        r"<(memory-\w{8})>\nRecalled [^\n]+\n\[1 May 2026\]\nAnn: The parrot is called Kiko\n"
+        r"<(memory-\d{9})>\nRecalled [^\n]+\n\[1 May 2026\]\nAnn: The parrot is called Kiko\n"
         r"\[3 May 2026\]\nAnn: Kiko the parrot eats nuts\n</\1>",
         context.text,
     )
@@ -211,3 +211,20 @@ def test_a_blank_query_recalls_nothing(opened):
     ann = opened().conversation("acme", "ann", "monday")
     ann.add("hello")
     assert [part.name for part in ann.context("  \n", 100).parts] == ["recent"]
+
+
+def test_what_fits_does_not_depend_on_the_databases_secret():
+    items = turns([f"the piano stands in room {n}" for n in range(40)], set())
+    hits = [Hit(i.message, i.session, -float(i.seq), {}, seq=i.seq) for i in items]
+    budget = TokenBudget(200, recent=0)
+    packed = {
+        tuple(
+            piece.message.id
+            for piece in assemble(
+                "q", Material((), (), hits), budget, COUNTER, Fence(f"secret {n}", "key")
+            ).pieces
+            if piece.included
+        )
+        for n in range(20)
+    }
+    assert len(packed) == 1

@@ -69,7 +69,9 @@ def test_fields_of_a_text_are_refused_beside_a_message(opened):
 
 def test_a_misspelt_argument_names_the_nearest(opened):
     ann = opened().conversation("acme", "ann", "monday")
-    with pytest.raises(UnknownArgument, match=r"^Conversation.search\(limt=\): .*did you mean 'limit'"):
+    with pytest.raises(
+        UnknownArgument, match=r"^Conversation.search\(limt=\): .*did you mean 'limit'"
+    ):
         ann.search("x", limt=3)
 
 

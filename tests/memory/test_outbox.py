@@ -92,3 +92,10 @@ def test_closing_while_messages_arrive_never_waits_for_a_lost_cancellation(opene
         memory = opened(background=True)
         memory.conversation("acme", "ann", "monday").add("the parrot")
         memory.close()
+
+
+def test_settling_waits_for_the_batch_that_the_worker_has_in_hand(opened):
+    memory = opened(background=True)
+    for n in range(5):
+        memory.conversation("acme", "ann", f"s{n}").add([f"turn {k}" for k in range(50)])
+        assert memory.settle() == 0

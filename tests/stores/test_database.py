@@ -130,7 +130,9 @@ def test_a_url_that_names_no_place_is_refused(url, words):
 
 
 def test_unknown_and_unusable_options_are_refused(tmp_path):
-    with pytest.raises(UnknownArgument, match=r"^open_memory\(embeder=\): .*did you mean 'embedder'"):
+    with pytest.raises(
+        UnknownArgument, match=r"^open_memory\(embeder=\): .*did you mean 'embedder'"
+    ):
         open_memory(tmp_path / "x.db", embeder=None)
     for options in ({"busy_timeout": -1}, {"cache_bytes": "1"}, {"hooks": [3]}, {"embedder": 3}):
         with pytest.raises(InvalidInput):

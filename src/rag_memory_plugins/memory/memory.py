@@ -107,7 +107,7 @@ class Memory:
     async def asettle(self, timeout: float = 60.0) -> int:
         """Embed all that waits, for `timeout` seconds at most; return how many still wait."""
         outbox = self._lifetime.outbox
-        return await outbox.adrain(timeout) if outbox is not None else 0
+        return await outbox.adrain(timeout, wait=True) if outbox is not None else 0
 
     @on_portal
     async def arebuild(self) -> int:
@@ -246,7 +246,7 @@ class Lifetime:
         try:
             if self.outbox is not None:
                 await self.outbox.astop()
-                await self.outbox.adrain(self.drain_seconds)
+                await self.outbox.adrain(self.drain_seconds, wait=False)
             if self.own_embedder is not None:
                 await self.own_embedder.aclose()
         finally:

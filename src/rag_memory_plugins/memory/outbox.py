@@ -21,6 +21,7 @@ LEASE_SECONDS: Final = 60.0
 """Longer than a batch takes; a worker that was killed blocks its messages no longer than this."""
 POLL_SECONDS: Final = 5.0
 """How often an idle worker looks for what other processes left behind."""
+LOOK_AGAIN_SECONDS: Final = 0.05
 GATHER_SECONDS: Final = 0.05
 FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 60.0
@@ -45,6 +46,7 @@ class Outbox:
         self._hooks = hooks
         self._chore = chore
         self._woken = asyncio.Event()
+        self._one_batch = asyncio.Lock()  # who settles waits for the worker's batch, not around it
         self._chore_due = True
         self._task: asyncio.Task[None] | None = None
         self._pause = 0.0
@@ -69,19 +71,30 @@ class Outbox:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def adrain(self, seconds: float) -> int:
-        """Embed what waits until nothing is left or time is up; return what is left."""
+    async def adrain(self, seconds: float, *, wait: bool) -> int:
+        """Embed what waits until nothing is left or time is up; return what is left.
+
+        With `wait`, also until other workers have done what they took.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                if not await self.astep():
-                    break
+                took = await self.astep()
             except RagMemoryError:  # reported by its Event; the messages stay in the outbox
                 break
+            if took:
+                continue
+            if not wait or not await self._index.abacklog():
+                break
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
         return await self._index.abacklog()
 
     async def astep(self) -> int:
         """Embed one batch; return how many messages it held. Raises what the embedder raises."""
+        async with self._one_batch:
+            return await self._step()
+
+    async def _step(self) -> int:
         started = time.perf_counter()
         batch = await self._index.alease(BATCH, LEASE_SECONDS)
         if not batch:
