@@ -31,7 +31,7 @@ from rag_memory_plugins.types import (
 __all__ = ["Fence", "Material", "assemble", "render_line"]
 
 LENGTH_PENALTY: Final = 0.4
-"""What a token costs: hits are taken by score - 0.4 ln(tokens) (measured on LoCoMo, R per token)."""
+"""What length costs: hits are taken by score - 0.4 ln(tokens), more of them instead of longer."""
 
 MARK: Final = "rag_memory"
 """Metadata key of messages we made up for a prompt, so that adapters never store them as said."""

@@ -5,7 +5,7 @@ word on disk, no strings in memory, and a cold scope loads without tokenising an
 
 BM25: Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009. Term frequencies of a
 turn are its own plus those of its neighbours in the session, faded: an answer is found by the
-words of the question before it. Measured on LoCoMo this alone equals dense and BM25 fused.
+words of the question before it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _UNSPACED: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f"
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U000323af]+"
 )
-# Words of talk that say nothing about a topic. The long list gained .02 in R@5 over none.
+# Words of talk that say nothing about a topic.
 _STOP: Final = frozenset(
     "a about above after again against ain't all also always am an and any are aren't as at be "
     "because been before being below between both but by bye can can't cannot could couldn't did "
