@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,10 @@ ids = st.sampled_from(HOSTILE) | st.text(
 )
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=500 if os.environ.get("RAG_MEMORY_LONG") == "1" else 40,
+    suppress_health_check=list(HealthCheck),
+)
 @given(
     scopes=st.lists(st.tuples(ids, ids), min_size=3, max_size=3, unique=True),
     session=ids,

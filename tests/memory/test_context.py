@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import datetime, timedelta, timezone
 
@@ -54,7 +55,10 @@ def turns(texts, tools):
     return items
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=2000 if os.environ.get("RAG_MEMORY_LONG") == "1" else 150,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(
     texts=st.lists(said, max_size=25),
     tools=st.sets(st.integers(0, 24), max_size=6),
