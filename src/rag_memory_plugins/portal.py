@@ -115,6 +115,7 @@ class Portal:
     def __init__(self) -> None:
         self.pid: Final = os.getpid()
         self._closers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._threads: Threads | None = None
         self.loop: Final = asyncio.new_event_loop()
         started = threading.Event()
         self._thread = threading.Thread(
@@ -176,6 +177,12 @@ class Portal:
             coroutine, self.loop
         )
         return await asyncio.wrap_future(future)
+
+    async def acompute(self, function: Callable[[], R]) -> R:
+        """Run a function that takes milliseconds beside the loop, which serves every tenant."""
+        if self._threads is None:
+            self._threads = Threads(2, "rag-memory-compute")
+        return await self._threads.run(function)
 
     def at_exit(self, owner: Any) -> None:
         """Call `owner.close()` before the interpreter exits, unless it is gone by then."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from rag_memory_plugins.errors import InvalidMessage, InvalidQuery, nearest
@@ -151,15 +152,16 @@ class Conversation:
             recent = await log.arecent(self.namespace, _RECENT_LOOKED_AT)
         found = SearchResult(query, (), {})
         if limits.retrieved != 0 and query.strip():
-            # A recalled turn takes about ten tokens at least, and one more is worth a look.
-            most = min(MAX_HITS, 20 + (limits.retrieved or limits.total) // 10)
+            # Twice as many as fit of the usual length: short ones are taken before long ones.
+            most = min(MAX_HITS, 40 + (limits.retrieved or limits.total) // 20)
             found = await self._search(query, most, level, neighbours=False)
         groups = {item.group for item in (*pins, *recent) if item.group is not None}
         groups |= {hit.group for hit in found.hits if hit.group is not None}
         whole = await log.agroups(self.namespace.scope, sorted(groups)) if groups else []
         fence = Fence(self.memory.secret, self.namespace.key)
         material = Material(pins, recent, found.hits, whole)
-        context = assemble(query, material, limits, self.memory.counter, fence)
+        pack = partial(assemble, query, material, limits, self.memory.counter, fence)
+        context = await self.portal.acompute(pack)
         self._emit("context", started, tokens=context.tokens, budget=limits.total)
         return replace(context, lanes=found.lanes, degraded=found.degraded)
 

@@ -25,6 +25,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.errors import InvalidMessage, MessageConflict
 from rag_memory_plugins.namespace import Namespace, Scope
+from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.ports import StoredMessage
 from rag_memory_plugins.retrieval.corpus import index_text, traits
 from rag_memory_plugins.retrieval.lexical import terms_of
@@ -49,6 +50,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MONTHS: Final = (
     "January February March April May June July August September October November December".split()
 )
+_INLINE_CHARACTERS: Final = 4_000
+"""What is stemmed on the loop itself, in about a millisecond; more goes to a thread."""
 _PAGE: Final = 500
 """Rows read at a time by what walks a whole session."""
 
@@ -61,7 +64,12 @@ class SqlLog:
 
     async def aappend(self, namespace: Namespace, messages: Sequence[Message]) -> int:
         """Store all or none, durably; see `ports.MessageLog`."""
-        rows = [(message, keyword_row(message)) for message in messages]
+
+        def derive() -> list[tuple[Message, dict[str, Any]]]:
+            return [(message, keyword_row(message)) for message in messages]
+
+        small = sum(len(message.content) for message in messages) <= _INLINE_CHARACTERS
+        rows = derive() if small else await get_portal().acompute(derive)
         return await self.database.awrite(lambda connection: _append(connection, namespace, rows))
 
     async def arecent(self, namespace: Namespace, limit: int) -> list[StoredMessage]:
