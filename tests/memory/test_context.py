@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from rag_memory_plugins import Message, TokenBudget, ToolCall
 from rag_memory_plugins.errors import BudgetTooSmall, InvalidBudget
-from rag_memory_plugins.memory.context import Fence, Material, assemble
+from rag_memory_plugins.memory.context import Material, assemble
+from rag_memory_plugins.memory.rendering import Fence
 from rag_memory_plugins.ports import StoredMessage
 from rag_memory_plugins.tokens import make_counter
 from rag_memory_plugins.types import Hit

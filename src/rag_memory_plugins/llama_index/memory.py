@@ -16,8 +16,8 @@ from pydantic import PrivateAttr
 
 from rag_memory_plugins.errors import BudgetTooSmall, InvalidInput, InvalidNamespace
 from rag_memory_plugins.llama_index.convert import render, to_chat, to_messages
-from rag_memory_plugins.memory.context import Fence
 from rag_memory_plugins.memory.conversation import Conversation
+from rag_memory_plugins.memory.rendering import Fence
 from rag_memory_plugins.portal import blocking, strict
 from rag_memory_plugins.types import Context, Level, Message, TokenBudget
 

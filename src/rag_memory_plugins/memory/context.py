@@ -8,15 +8,14 @@ model will get it; should the joined text cost more than its pieces did, the wea
 from __future__ import annotations
 
 import hashlib
-import hmac
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from itertools import groupby
 from typing import Final
 
 from rag_memory_plugins.errors import BudgetTooSmall
+from rag_memory_plugins.memory.rendering import Fence, day_line, render, render_line
 from rag_memory_plugins.ports import StoredMessage, TokenCounter
 from rag_memory_plugins.types import (
     Context,
@@ -28,7 +27,7 @@ from rag_memory_plugins.types import (
     TokenBudget,
 )
 
-__all__ = ["Fence", "Material", "assemble", "render_line"]
+__all__ = ["Material", "assemble"]
 
 LENGTH_PENALTY: Final = 0.4
 """What length costs: hits are taken by score - 0.4 ln(tokens), more of them instead of longer."""
@@ -45,29 +44,6 @@ class Material:
     recent: Sequence[StoredMessage]
     hits: Sequence[Hit]
     groups: Sequence[StoredMessage] = ()
-
-
-@dataclass(frozen=True)
-class Fence:
-    """The boundary around remembered text: a keyed hash that the text cannot have known.
-
-    The same conversation always gets the same one, so that a provider's prompt cache holds; it is
-    lengthened while the text happens to contain it.
-    """
-
-    secret: str
-    key: str
-
-    def around(self, title: str, body: str) -> str:
-        digest = hmac.new(self.secret.encode(), self.key.encode(), hashlib.sha256).hexdigest()
-        # Digits, because tokenizers cut them in threes: every tag costs the same, so that what fits
-        # into a budget does not depend on the secret.
-        digits = str(int(digest, 16)).zfill(77)
-        length = 9
-        while length < len(digits) and digits[:length] in body:
-            length += 9
-        tag = f"memory-{digits[:length]}"
-        return f"<{tag}>\n{title}\n{body}\n</{tag}>"
 
 
 @dataclass
@@ -156,25 +132,6 @@ def assemble(
     return _finished(query, draft)
 
 
-def render_line(message: Message) -> str:
-    """One remembered message as text: who, what, and the tools it called."""
-    calls = "".join(f" [called {call.name} {call.arguments}]" for call in message.tool_calls)
-    return f"{message.speaker}: {message.content}{calls}"
-
-
-def render(items: Iterable[StoredMessage]) -> str:
-    """Remembered messages as text, in the order of time, under the dates they were said on."""
-    ordered = sorted(items, key=lambda item: (item.message.time, item.seq))
-    blocks = []
-    for day, group in groupby(ordered, key=lambda item: item.message.time.date()):
-        blocks.append("\n".join([_day(day), *(render_line(item.message) for item in group)]))
-    return "\n".join(blocks)
-
-
-def _day(day: date) -> str:
-    return f"[{day.day} {day:%B %Y}]"
-
-
 def _take_pins(draft: _Draft, material: Material) -> None:
     draft.pins = _units(material.pins, material.groups)
     used = draft.tokens()
@@ -253,7 +210,7 @@ def _take_hits(draft: _Draft, material: Material, taken: set[int], room: int) ->
     used = frame
     for unit in order:
         new_days = {item.message.time.date() for item in unit.items} - days
-        cost = unit.tokens + sum(counter.count(_day(day) + "\n") for day in new_days)
+        cost = unit.tokens + sum(counter.count(day_line(day) + "\n") for day in new_days)
         if used + cost > room:
             draft.note(unit, "retrieved", "out: over budget", included=False)
             continue

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rag_memory_plugins.errors import InvalidMessage, InvalidQuery, nearest
 from rag_memory_plugins.events import Event
-from rag_memory_plugins.memory.context import Fence, Material, assemble
+from rag_memory_plugins.memory.context import Material, assemble
+from rag_memory_plugins.memory.rendering import Fence
 from rag_memory_plugins.portal import blocking, on_portal
 from rag_memory_plugins.types import (
     LEVELS,

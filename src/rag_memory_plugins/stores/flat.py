@@ -7,11 +7,8 @@ anywhere is served nowhere. Only the searched scope is loaded; the cache is boun
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -34,7 +31,9 @@ from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.lexical import ANALYZER, terms_of
 from rag_memory_plugins.retrieval.retriever import Ranked, rank
 from rag_memory_plugins.stores import queueing
+from rag_memory_plugins.stores.cache import Loaded, ScopeCache
 from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.rows import message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
     indexes,
     keywords,
@@ -46,11 +45,7 @@ from rag_memory_plugins.stores.schema import (
     text_hash,
     vectors,
 )
-from rag_memory_plugins.stores.sql import (
-    find_scope,
-    message_of,
-    stored_columns,
-)
+from rag_memory_plugins.stores.sql import find_scope
 from rag_memory_plugins.types import Hit, Level, Messages
 
 __all__ = ["FlatIndex"]
@@ -60,23 +55,6 @@ _SOME: Final = 500
 _SCOPES: Final = 8
 """Scopes that share one lease, and how many are looked at to find them."""
 _VISITS: Final = 256
-
-
-@dataclass
-class _Loaded:
-    """One scope in memory, up to `seq` and `vid` of its generation."""
-
-    generation: int
-    corpus: Corpus = field(default_factory=Corpus)
-    dense: DenseRows | None = None
-    seq: int = 0
-    vid: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    counted: int = 0  # bytes of this scope in the cache's total
-
-    @property
-    def nbytes(self) -> int:
-        return self.corpus.nbytes + (self.dense.nbytes if self.dense is not None else 0)
 
 
 class FlatIndex:
@@ -97,11 +75,8 @@ class FlatIndex:
         self.fingerprint = fingerprint
         self.dimension = dimension
         self._index_id = 0
-        self._cache_bytes = cache_bytes
         self._clock = clock
-        self._cache: OrderedDict[int, _Loaded] = OrderedDict()
-        self._cache_lock = threading.Lock()
-        self._used = 0
+        self._cache = ScopeCache(cache_bytes)
         self._last_scope = 0  # where the outbox went on to the next scope
 
     @property
@@ -168,7 +143,7 @@ class FlatIndex:
             place = _heads(connection, namespace, self._index_id)
             if place is None:
                 return Found((), 0, 0), True
-            loaded = self._loaded(place.id, place.generation)
+            loaded = self._cache.get(place.id, place.generation)
             with loaded.lock:
                 self._refresh(connection, loaded, place)
                 session = place.session if level == "session" else None
@@ -180,7 +155,7 @@ class FlatIndex:
                 seqs, around = _places(loaded.corpus, ranked, neighbours)
                 total = len(loaded.corpus)
                 waiting = total - loaded.dense.settled if loaded.dense is not None else 0
-                self._account(place.id, loaded)
+                self._cache.account(place.id, loaded)
             return Found(_hits(connection, ranked, seqs, around), total, waiting), bool(
                 place.active
             )
@@ -190,31 +165,7 @@ class FlatIndex:
             await self._areactivate()
         return found
 
-    def _loaded(self, scope_id: int, generation: int) -> _Loaded:
-        with self._cache_lock:
-            loaded = self._cache.get(scope_id)
-            if loaded is not None and loaded.generation > generation:
-                # Our snapshot is older than an erase that another search has seen: this search
-                # answers from its own snapshot and leaves the newer columns where they are.
-                return _Loaded(generation)
-            if loaded is None or loaded.generation < generation:
-                self._used -= loaded.counted if loaded is not None else 0
-                loaded = self._cache[scope_id] = _Loaded(generation)
-            self._cache.move_to_end(scope_id)
-            return loaded
-
-    def _account(self, scope_id: int, loaded: _Loaded) -> None:
-        """Count the scope's bytes; let go of the scopes used longest ago until the cache fits."""
-        with self._cache_lock:
-            if self._cache.get(scope_id) is not loaded:
-                return
-            self._used += loaded.nbytes - loaded.counted
-            loaded.counted = loaded.nbytes
-            while self._used > self._cache_bytes and len(self._cache) > 1:
-                _, oldest = self._cache.popitem(last=False)
-                self._used -= oldest.counted
-
-    def _refresh(self, connection: Connection, loaded: _Loaded, place: Any) -> None:
+    def _refresh(self, connection: Connection, loaded: Loaded, place: Any) -> None:
         """Append what the snapshot holds beyond the cached columns."""
         if (place.seq or 0) > loaded.seq:
             rows = connection.execute(_NEW_ROWS, {"scope": place.id, "seq": loaded.seq})

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.ports import Pending
 from rag_memory_plugins.retrieval.corpus import index_text
+from rag_memory_plugins.stores.rows import keyword_row, message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
     indexes,
     keywords,
@@ -25,7 +26,6 @@ from rag_memory_plugins.stores.schema import (
     sessions,
     vectors,
 )
-from rag_memory_plugins.stores.sql import keyword_row, message_of, stored_columns
 
 __all__ = ["any_due", "due", "queue_missing", "rebuild", "set_due", "store", "texts", "waiting"]
 

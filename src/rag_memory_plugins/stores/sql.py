@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
 from sqlalchemy import (
     Connection,
-    Row,
     Select,
-    bindparam,
     delete,
     func,
-    insert,
-    literal,
     select,
-    update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from rag_memory_plugins.errors import InvalidMessage, MessageConflict
+from rag_memory_plugins.errors import InvalidMessage
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.ports import StoredMessage
-from rag_memory_plugins.retrieval.corpus import index_text, traits
-from rag_memory_plugins.retrieval.lexical import terms_of
 from rag_memory_plugins.stores import erasing
+from rag_memory_plugins.stores.appending import append
 from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.rows import keyword_row, message_of, stored_columns, when
 from rag_memory_plugins.stores.schema import (
     indexes,
     keywords,
@@ -44,12 +36,8 @@ from rag_memory_plugins.stores.schema import (
 )
 from rag_memory_plugins.types import EraseReceipt, Level, Message, Messages, Stats
 
-__all__ = ["SqlLog", "find_scope", "keyword_row", "message_of", "stored_columns"]
+__all__ = ["SqlLog", "find_scope"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MONTHS: Final = (
-    "January February March April May June July August September October November December".split()
-)
 _INLINE_CHARACTERS: Final = 4_000
 """What is stemmed on the loop itself, in about a millisecond; more goes to a thread."""
 _PAGE: Final = 500
@@ -70,7 +58,7 @@ class SqlLog:
 
         small = sum(len(message.content) for message in messages) <= _INLINE_CHARACTERS
         rows = derive() if small else await get_portal().acompute(derive)
-        return await self.database.awrite(lambda connection: _append(connection, namespace, rows))
+        return await self.database.awrite(lambda connection: append(connection, namespace, rows))
 
     async def arecent(self, namespace: Namespace, limit: int) -> list[StoredMessage]:
         """The last `limit` messages of the session, oldest first."""
@@ -200,38 +188,6 @@ class SqlLog:
         await self.database.aclose()
 
 
-def stored_columns() -> Select[Any]:
-    """The columns that `message_of` reads, with the session's name."""
-    columns = (
-        messages.c.seq,
-        sessions.c.name.label("session"),
-        messages.c.group_seq,
-        messages.c.time_us,
-        messages.c.digest,
-        messages.c.role,
-        messages.c.id,
-        messages.c.name,
-        messages.c.extra,
-        messages.c.content,
-    )
-    return select(*columns).join(sessions, sessions.c.id == messages.c.session_id)
-
-
-def message_of(row: Row[Any]) -> StoredMessage:
-    """A stored message from the columns of `stored_columns`."""
-    values: dict[str, Any] = {
-        "id": row.id,
-        "role": row.role,
-        "content": row.content,
-        "name": row.name,
-        "time": _EPOCH + timedelta(microseconds=row.time_us),
-        "digest": row.digest.hex(),
-    }
-    if row.extra:
-        values.update(json.loads(row.extra))
-    return StoredMessage(row.seq, row.session, Message.restored(values), row.group_seq)
-
-
 def _stored(connection: Connection, query: Select[Any]) -> list[StoredMessage]:
     return [message_of(row) for row in connection.execute(query)]
 
@@ -278,147 +234,6 @@ def _place_of(
     return (row.scope_id, row.session_id, row.seq) if row is not None else None
 
 
-def keyword_row(message: Message) -> dict[str, Any]:
-    """`flags` and `terms` of a message: the date it was said stands among its words."""
-    flags = traits(message)
-    day = f"{message.time.day} {_MONTHS[message.time.month - 1]} {message.time.year}"
-    terms = terms_of(f"{day} {index_text(message)}")
-    return {"flags": flags, "terms": np.array(terms, "<u8").tobytes()}
-
-
-def _append(
-    connection: Connection,
-    namespace: Namespace,
-    rows: Sequence[tuple[Message, dict[str, Any]]],
-) -> int:
-    first = rows[0][0]
-    scope_id, session_id, digest = _ensure_place(connection, namespace, first.id)
-    known = {} if digest is None else {first.id: digest}
-    if len(rows) > 1:
-        known = _known(connection, session_id, [message for message, _ in rows])
-    new: list[tuple[Message, dict[str, Any]]] = []
-    for message, keyword in rows:
-        digest = known.get(message.id)
-        if digest is None:
-            known[message.id] = message.digest
-            new.append((message, keyword))
-        elif digest != message.digest:
-            raise MessageConflict(
-                "id",
-                message.id,
-                f"session {namespace.session!r} holds other content under it; use another id",
-            )
-    if not new:
-        return 0
-    seqs = _insert_messages(connection, session_id, [message for message, _ in new])
-    place = {"scope_id": scope_id, "session_id": session_id}
-    derived = [
-        {"seq": seq, **place, **keyword} for seq, (_, keyword) in zip(seqs, new, strict=True)
-    ]
-    connection.execute(_INSERT_KEYWORDS, derived)
-    connection.execute(_INSERT_OUTBOX, [{"s": seq, "scope": scope_id} for seq in seqs])
-    return len(new)
-
-
-def _ensure_place(
-    connection: Connection, namespace: Namespace, message_id: str
-) -> tuple[int, int, str | None]:
-    """(scope id, session id, digest stored under the message id), the first two made if need be.
-
-    One statement for all three: an add is the most frequent write, and most add one message.
-    """
-    scope, session = namespace.scope, namespace.session
-    keys = {
-        "scope_hash": text_hash(scope.key),
-        "session_hash": text_hash(session),
-        "id_hash": text_hash(message_id),
-    }
-    row = connection.execute(_FIND_PLACE, keys).one_or_none()
-    scope_id = row.scope_id if row is not None else None
-    session_id = row.session_id if row is not None else None
-    digest = row.digest.hex() if row is not None and row.digest is not None else None
-    if scope_id is None:
-        values = {"key": scope.key, "key_hash": keys["scope_hash"], "generation": 0}
-        scope_id = _new_id(connection.execute(insert(scopes), values).inserted_primary_key)
-    if session_id is None:
-        values = {"scope_id": scope_id, "name": session, "name_hash": keys["session_hash"]}
-        session_id = _new_id(connection.execute(insert(sessions), values).inserted_primary_key)
-    return scope_id, session_id, digest
-
-
-def _new_id(key: Row[Any] | None) -> int:
-    assert key is not None  # a single insert always has one
-    return int(key[0])
-
-
-def _known(connection: Connection, session_id: int, batch: Iterable[Message]) -> dict[str, str]:
-    """Digests of those ids of the batch that are stored."""
-    hashes = {text_hash(message.id): message.id for message in batch}
-    found: dict[str, str] = {}
-    wanted = list(hashes)
-    for start in range(0, len(wanted), _PAGE):
-        some = wanted[start : start + _PAGE]
-        for row in connection.execute(_KNOWN, {"session": session_id, "hashes": some}):
-            found[hashes[row.id_hash]] = row.digest.hex()
-    return found
-
-
-def _insert_messages(
-    connection: Connection, session_id: int, batch: Sequence[Message]
-) -> list[int]:
-    """Insert in order and return each seq; tool messages join the group of their call."""
-    rows = [_message_row(session_id, message) for message in batch]
-    if not any(message.tool_calls or message.tool_call_id for message in batch):
-        if len(rows) == 1:
-            return [_new_id(connection.execute(_INSERT_MESSAGE, rows[0]).inserted_primary_key)]
-        result = connection.execute(_INSERT_MESSAGES, rows)
-        return [row.seq for row in result]
-    seqs = []
-    for message, row in zip(batch, rows, strict=True):
-        if message.tool_call_id is not None:
-            row["group_seq"] = _group_of(connection, session_id, message.tool_call_id)
-        seq = _new_id(connection.execute(_INSERT_MESSAGE, row).inserted_primary_key)
-        if message.tool_calls:
-            connection.execute(update(messages).where(messages.c.seq == seq).values(group_seq=seq))
-        seqs.append(seq)
-    return seqs
-
-
-def _message_row(session_id: int, message: Message) -> dict[str, Any]:
-    data = message.to_dict()
-    keys = ("tool_calls", "tool_call_id", "images", "metadata")
-    extra = {key: data[key] for key in keys if key in data}
-    return {
-        "session_id": session_id,
-        "id_hash": text_hash(message.id),
-        "digest": bytes.fromhex(message.digest),
-        "group_seq": None,
-        "time_us": (message.time - _EPOCH) // timedelta(microseconds=1),
-        "role": message.role,
-        "id": message.id,
-        "name": message.name,
-        "extra": json.dumps(extra, ensure_ascii=False) if extra else None,
-        "content": message.content,
-    }
-
-
-def _group_of(connection: Connection, session_id: int, call_id: str) -> int | None:
-    """Find the latest message that made this call, a few calls back at most; its seq."""
-    query = (
-        select(messages.c.seq, messages.c.extra)
-        .where(
-            messages.c.session_id == session_id,
-            messages.c.group_seq == messages.c.seq,
-        )
-        .order_by(messages.c.seq.desc())
-        .limit(8)
-    )
-    for row in connection.execute(query):
-        if any(call["id"] == call_id for call in json.loads(row.extra)["tool_calls"]):
-            return int(row.seq)
-    return None
-
-
 def _stats(connection: Connection, scope: Scope) -> Stats:
     scope_id = find_scope(connection, scope)
 
@@ -440,13 +255,9 @@ def _stats(connection: Connection, scope: Scope) -> Stats:
         sessions=count(sessions),
         pins=count(pins),
         pending=int(connection.execute(waiting).scalar_one()),
-        first=_when(first),
-        last=_when(last),
+        first=when(first),
+        last=when(last),
     )
-
-
-def _when(micros: int | None) -> datetime | None:
-    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
 
 
 def _health(connection: Connection) -> dict[str, object]:
@@ -464,35 +275,3 @@ def _health(connection: Connection) -> dict[str, object]:
     rows = connection.execute(select(indexes.c.fingerprint, indexes.c.active)).all()
     embedders = {row.fingerprint: "active" if row.active else "replaced" for row in rows}
     return {"problems": problems, "rows": counts, "embedders": embedders}
-
-
-# Statements of the write path, built once: compiling them anew would cost as much as running them.
-_FIND_PLACE: Final = (
-    select(
-        scopes.c.id.label("scope_id"),
-        sessions.c.id.label("session_id"),
-        select(messages.c.digest)
-        .where(messages.c.session_id == sessions.c.id, messages.c.id_hash == bindparam("id_hash"))
-        .scalar_subquery()
-        .label("digest"),
-    )
-    .select_from(scopes)
-    .outerjoin(
-        sessions,
-        (sessions.c.scope_id == scopes.c.id) & (sessions.c.name_hash == bindparam("session_hash")),
-    )
-    .where(scopes.c.key_hash == bindparam("scope_hash"))
-)
-_KNOWN: Final = select(messages.c.id_hash, messages.c.digest).where(
-    messages.c.session_id == bindparam("session"),
-    messages.c.id_hash.in_(bindparam("hashes", expanding=True)),
-)
-_INSERT_MESSAGE: Final = insert(messages)
-_INSERT_MESSAGES: Final = insert(messages).returning(messages.c.seq, sort_by_parameter_order=True)
-_INSERT_KEYWORDS: Final = insert(keywords)
-_INSERT_OUTBOX: Final = insert(outbox).from_select(
-    ["index_id", "scope_id", "seq", "due"],
-    select(indexes.c.id, bindparam("scope"), bindparam("s"), literal(0.0)).where(
-        indexes.c.active == 1
-    ),
-)

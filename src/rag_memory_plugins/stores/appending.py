@@ -1,0 +1,176 @@
+"""The write path of the log: messages, keyword rows and outbox rows in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, insert, literal, select, update
+
+from rag_memory_plugins.errors import MessageConflict
+from rag_memory_plugins.namespace import Namespace
+from rag_memory_plugins.stores.rows import message_row
+from rag_memory_plugins.stores.schema import (
+    indexes,
+    keywords,
+    messages,
+    outbox,
+    scopes,
+    sessions,
+    text_hash,
+)
+from rag_memory_plugins.types import Message
+
+__all__ = ["append"]
+
+_SOME: Final = 500
+"""Ids in one IN (...): SQLite's oldest limit on parameters is 999."""
+
+
+def append(
+    connection: Connection,
+    namespace: Namespace,
+    rows: Sequence[tuple[Message, dict[str, Any]]],
+) -> int:
+    """Store all of `rows` (message, its keyword columns) or none; return how many were new."""
+    first = rows[0][0]
+    scope_id, session_id, digest = _ensure_place(connection, namespace, first.id)
+    known = {} if digest is None else {first.id: digest}
+    if len(rows) > 1:
+        known = _known(connection, session_id, [message for message, _ in rows])
+    new: list[tuple[Message, dict[str, Any]]] = []
+    for message, keyword in rows:
+        digest = known.get(message.id)
+        if digest is None:
+            known[message.id] = message.digest
+            new.append((message, keyword))
+        elif digest != message.digest:
+            raise MessageConflict(
+                "id",
+                message.id,
+                f"session {namespace.session!r} holds other content under it; use another id",
+            )
+    if not new:
+        return 0
+    seqs = _insert_messages(connection, session_id, [message for message, _ in new])
+    place = {"scope_id": scope_id, "session_id": session_id}
+    derived = [
+        {"seq": seq, **place, **keyword} for seq, (_, keyword) in zip(seqs, new, strict=True)
+    ]
+    connection.execute(_INSERT_KEYWORDS, derived)
+    connection.execute(_INSERT_OUTBOX, [{"s": seq, "scope": scope_id} for seq in seqs])
+    return len(new)
+
+
+def _ensure_place(
+    connection: Connection, namespace: Namespace, message_id: str
+) -> tuple[int, int, str | None]:
+    """(scope id, session id, digest stored under the message id), the first two made if need be.
+
+    One statement for all three: an add is the most frequent write, and most add one message.
+    """
+    scope, session = namespace.scope, namespace.session
+    keys = {
+        "scope_hash": text_hash(scope.key),
+        "session_hash": text_hash(session),
+        "id_hash": text_hash(message_id),
+    }
+    row = connection.execute(_FIND_PLACE, keys).one_or_none()
+    scope_id = row.scope_id if row is not None else None
+    session_id = row.session_id if row is not None else None
+    digest = row.digest.hex() if row is not None and row.digest is not None else None
+    if scope_id is None:
+        values = {"key": scope.key, "key_hash": keys["scope_hash"], "generation": 0}
+        scope_id = _new_id(connection.execute(insert(scopes), values).inserted_primary_key)
+    if session_id is None:
+        values = {"scope_id": scope_id, "name": session, "name_hash": keys["session_hash"]}
+        session_id = _new_id(connection.execute(insert(sessions), values).inserted_primary_key)
+    return scope_id, session_id, digest
+
+
+def _new_id(key: Row[Any] | None) -> int:
+    assert key is not None  # a single insert always has one
+    return int(key[0])
+
+
+def _known(connection: Connection, session_id: int, batch: Iterable[Message]) -> dict[str, str]:
+    """Digests of those ids of the batch that are stored."""
+    hashes = {text_hash(message.id): message.id for message in batch}
+    found: dict[str, str] = {}
+    wanted = list(hashes)
+    for start in range(0, len(wanted), _SOME):
+        some = wanted[start : start + _SOME]
+        for row in connection.execute(_KNOWN, {"session": session_id, "hashes": some}):
+            found[hashes[row.id_hash]] = row.digest.hex()
+    return found
+
+
+def _insert_messages(
+    connection: Connection, session_id: int, batch: Sequence[Message]
+) -> list[int]:
+    """Insert in order and return each seq; tool messages join the group of their call."""
+    rows = [message_row(session_id, message) for message in batch]
+    if not any(message.tool_calls or message.tool_call_id for message in batch):
+        if len(rows) == 1:
+            return [_new_id(connection.execute(_INSERT_MESSAGE, rows[0]).inserted_primary_key)]
+        result = connection.execute(_INSERT_MESSAGES, rows)
+        return [row.seq for row in result]
+    seqs = []
+    for message, row in zip(batch, rows, strict=True):
+        if message.tool_call_id is not None:
+            row["group_seq"] = _group_of(connection, session_id, message.tool_call_id)
+        seq = _new_id(connection.execute(_INSERT_MESSAGE, row).inserted_primary_key)
+        if message.tool_calls:
+            connection.execute(update(messages).where(messages.c.seq == seq).values(group_seq=seq))
+        seqs.append(seq)
+    return seqs
+
+
+def _group_of(connection: Connection, session_id: int, call_id: str) -> int | None:
+    """Find the latest message that made this call, a few calls back at most; its seq."""
+    query = (
+        select(messages.c.seq, messages.c.extra)
+        .where(
+            messages.c.session_id == session_id,
+            messages.c.group_seq == messages.c.seq,
+        )
+        .order_by(messages.c.seq.desc())
+        .limit(8)
+    )
+    for row in connection.execute(query):
+        if any(call["id"] == call_id for call in json.loads(row.extra)["tool_calls"]):
+            return int(row.seq)
+    return None
+
+
+# Statements of the write path, built once: compiling them anew would cost as much as running them.
+_FIND_PLACE: Final = (
+    select(
+        scopes.c.id.label("scope_id"),
+        sessions.c.id.label("session_id"),
+        select(messages.c.digest)
+        .where(messages.c.session_id == sessions.c.id, messages.c.id_hash == bindparam("id_hash"))
+        .scalar_subquery()
+        .label("digest"),
+    )
+    .select_from(scopes)
+    .outerjoin(
+        sessions,
+        (sessions.c.scope_id == scopes.c.id) & (sessions.c.name_hash == bindparam("session_hash")),
+    )
+    .where(scopes.c.key_hash == bindparam("scope_hash"))
+)
+_KNOWN: Final = select(messages.c.id_hash, messages.c.digest).where(
+    messages.c.session_id == bindparam("session"),
+    messages.c.id_hash.in_(bindparam("hashes", expanding=True)),
+)
+_INSERT_MESSAGE: Final = insert(messages)
+_INSERT_MESSAGES: Final = insert(messages).returning(messages.c.seq, sort_by_parameter_order=True)
+_INSERT_KEYWORDS: Final = insert(keywords)
+_INSERT_OUTBOX: Final = insert(outbox).from_select(
+    ["index_id", "scope_id", "seq", "due"],
+    select(indexes.c.id, bindparam("scope"), bindparam("s"), literal(0.0)).where(
+        indexes.c.active == 1
+    ),
+)

@@ -1,0 +1,87 @@
+"""Messages as rows and back: what the log, the index and the queue read and write alike."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import Row, Select, select
+
+from rag_memory_plugins.ports import StoredMessage
+from rag_memory_plugins.retrieval.corpus import index_text, traits
+from rag_memory_plugins.retrieval.lexical import terms_of
+from rag_memory_plugins.stores.schema import messages, sessions, text_hash
+from rag_memory_plugins.types import Message
+
+__all__ = ["keyword_row", "message_of", "message_row", "stored_columns", "when"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MONTHS: Final = (
+    "January February March April May June July August September October November December".split()
+)
+
+
+def stored_columns() -> Select[Any]:
+    """The columns that `message_of` reads, with the session's name."""
+    columns = (
+        messages.c.seq,
+        sessions.c.name.label("session"),
+        messages.c.group_seq,
+        messages.c.time_us,
+        messages.c.digest,
+        messages.c.role,
+        messages.c.id,
+        messages.c.name,
+        messages.c.extra,
+        messages.c.content,
+    )
+    return select(*columns).join(sessions, sessions.c.id == messages.c.session_id)
+
+
+def message_of(row: Row[Any]) -> StoredMessage:
+    """A stored message from the columns of `stored_columns`."""
+    values: dict[str, Any] = {
+        "id": row.id,
+        "role": row.role,
+        "content": row.content,
+        "name": row.name,
+        "time": _EPOCH + timedelta(microseconds=row.time_us),
+        "digest": row.digest.hex(),
+    }
+    if row.extra:
+        values.update(json.loads(row.extra))
+    return StoredMessage(row.seq, row.session, Message.restored(values), row.group_seq)
+
+
+def keyword_row(message: Message) -> dict[str, Any]:
+    """`flags` and `terms` of a message: the date it was said stands among its words."""
+    flags = traits(message)
+    day = f"{message.time.day} {_MONTHS[message.time.month - 1]} {message.time.year}"
+    terms = terms_of(f"{day} {index_text(message)}")
+    return {"flags": flags, "terms": np.array(terms, "<u8").tobytes()}
+
+
+def message_row(session_id: int, message: Message) -> dict[str, Any]:
+    """The columns of `messages` for a message that is not in a tool group yet."""
+    data = message.to_dict()
+    keys = ("tool_calls", "tool_call_id", "images", "metadata")
+    extra = {key: data[key] for key in keys if key in data}
+    return {
+        "session_id": session_id,
+        "id_hash": text_hash(message.id),
+        "digest": bytes.fromhex(message.digest),
+        "group_seq": None,
+        "time_us": (message.time - _EPOCH) // timedelta(microseconds=1),
+        "role": message.role,
+        "id": message.id,
+        "name": message.name,
+        "extra": json.dumps(extra, ensure_ascii=False) if extra else None,
+        "content": message.content,
+    }
+
+
+def when(micros: int | None) -> datetime | None:
+    """A stored time."""
+    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
