@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,6 +204,3 @@ class VectorIndex(Protocol):
 
     async def arebuild(self, scope: Scope | None = None) -> int:
         """Drop what is derived and queue every message again; return how many."""
-
-
-AnyEmbedder = Embedder | Any

@@ -99,3 +99,20 @@ def test_settling_waits_for_the_batch_that_the_worker_has_in_hand(opened):
     for n in range(5):
         memory.conversation("acme", "ann", f"s{n}").add([f"turn {k}" for k in range(50)])
         assert memory.settle() == 0
+
+
+def test_an_embedder_that_raises_anything_stops_neither_settling_nor_closing(opened, monkeypatch):
+    words = WordEmbedder()
+
+    async def broken(texts):
+        raise ValueError("not one of ours")
+
+    monkeypatch.setattr(words, "aembed_documents", broken)
+    memory = opened(embedder=words, drain_seconds=5.0)
+    memory.conversation("acme", "ann", "monday").add("the parrot")
+    assert memory.settle() == 1
+    memory.close()
+    again = opened()
+    assert [m.content for m in again.conversation("acme", "ann", "monday").messages()] == [
+        "the parrot"
+    ]

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from rag_memory_plugins.errors import EmbedderError, RagMemoryError
+from rag_memory_plugins.errors import EmbedderError
 from rag_memory_plugins.events import Event, Hook, emit
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ class Outbox:
         while time.monotonic() < deadline:
             try:
                 took = await self.astep()
-            except RagMemoryError:  # reported by its Event; the messages stay in the outbox
+            except (
+                Exception
+            ):  # anything an embedder raises; its Event told, the messages stay queued
                 break
             if took:
                 continue

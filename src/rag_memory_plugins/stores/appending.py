@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, literal, select, upda
 
 from rag_memory_plugins.errors import MessageConflict
 from rag_memory_plugins.namespace import Namespace
-from rag_memory_plugins.stores.rows import message_row
+from rag_memory_plugins.stores.rows import in_batches, message_row
 from rag_memory_plugins.stores.schema import (
     indexes,
     keywords,
@@ -23,9 +23,6 @@ from rag_memory_plugins.stores.schema import (
 from rag_memory_plugins.types import Message
 
 __all__ = ["append"]
-
-_SOME: Final = 500
-"""Ids in one IN (...): SQLite's oldest limit on parameters is 999."""
 
 
 def append(
@@ -99,8 +96,7 @@ def _known(connection: Connection, session_id: int, batch: Iterable[Message]) ->
     hashes = {text_hash(message.id): message.id for message in batch}
     found: dict[str, str] = {}
     wanted = list(hashes)
-    for start in range(0, len(wanted), _SOME):
-        some = wanted[start : start + _SOME]
+    for some in in_batches(wanted):
         for row in connection.execute(_KNOWN, {"session": session_id, "hashes": some}):
             found[hashes[row.id_hash]] = row.digest.hex()
     return found

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import (
     indexes,
     keywords,
@@ -70,10 +71,10 @@ async def aforget(database: Database, namespace: Namespace, ids: Sequence[str]) 
         if place is None or place[1] is None:
             return dict.fromkeys(("messages", "vectors", "pins"), 0)
         total = dict.fromkeys(("messages", "vectors", "pins"), 0)
-        for start in range(0, len(hashes), 500):
+        for some in in_batches(hashes):
             chosen = select(messages.c.seq).where(
                 messages.c.session_id == place[1],
-                messages.c.id_hash.in_(hashes[start : start + 500]),
+                messages.c.id_hash.in_(some),
             )
             for name, count in _delete(connection, place[0], chosen).items():
                 total[name] += count
@@ -114,8 +115,7 @@ def _find(connection: Connection, namespace: Namespace) -> tuple[int, int | None
 def _delete(connection: Connection, scope_id: int, chosen: Select[Any]) -> dict[str, int]:
     seqs = [row[0] for row in connection.execute(chosen)]
     gone = {"messages": 0, "vectors": 0, "pins": 0}
-    for start in range(0, len(seqs), 500):
-        some = seqs[start : start + 500]
+    for some in in_batches(seqs):
         for name, table in (("pins", pins), ("messages", messages)):
             gone[name] += connection.execute(delete(table).where(table.c.seq.in_(some))).rowcount
         connection.execute(delete(keywords).where(keywords.c.seq.in_(some)))

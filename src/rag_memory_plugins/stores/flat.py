@@ -33,7 +33,7 @@ from rag_memory_plugins.retrieval.retriever import Ranked, rank
 from rag_memory_plugins.stores import queueing
 from rag_memory_plugins.stores.cache import Loaded, ScopeCache
 from rag_memory_plugins.stores.database import Database
-from rag_memory_plugins.stores.rows import message_of, stored_columns
+from rag_memory_plugins.stores.rows import in_batches, message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
     indexes,
     keywords,
@@ -50,8 +50,6 @@ from rag_memory_plugins.types import Hit, Level, Messages
 
 __all__ = ["FlatIndex"]
 
-_SOME: Final = 500
-"""Ids in one IN (...): SQLite's oldest limit on parameters is 999."""
 _SCOPES: Final = 8
 """Scopes that share one lease, and how many are looked at to find them."""
 _VISITS: Final = 256
@@ -308,8 +306,7 @@ def _hits(
 ) -> tuple[Hit, ...]:
     wanted = list(dict.fromkeys([*seqs, *(seq for some in around for seq in some)]))
     stored = {}
-    for start in range(0, len(wanted), _SOME):
-        some = wanted[start : start + _SOME]
+    for some in in_batches(wanted):
         for row in connection.execute(_BY_SEQ, {"seqs": some}):
             stored[row.seq] = message_of(row)
     return tuple(

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.ports import Pending
 from rag_memory_plugins.retrieval.corpus import index_text
-from rag_memory_plugins.stores.rows import keyword_row, message_of, stored_columns
+from rag_memory_plugins.stores.rows import in_batches, keyword_row, message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
     indexes,
     keywords,
@@ -29,8 +29,6 @@ from rag_memory_plugins.stores.schema import (
 
 __all__ = ["any_due", "due", "queue_missing", "rebuild", "set_due", "store", "texts", "waiting"]
 
-_SOME: Final = 500
-"""Ids in one IN (...): SQLite's oldest limit on parameters is 999."""
 _SCOPES: Final = 8
 """Scopes that share one lease, and how many are looked at to find them."""
 _VISITS: Final = 256
@@ -108,9 +106,9 @@ def store(
 def texts(connection: Connection, seqs: Sequence[int]) -> list[Pending]:
     """The texts to embed of these messages, in order; erased ones are left out."""
     found: dict[int, Pending] = {}
-    for start in range(0, len(seqs), _SOME):
+    for some in in_batches(seqs):
         query = stored_columns().add_columns(sessions.c.scope_id)
-        chosen = query.where(messages.c.seq.in_(seqs[start : start + _SOME]))
+        chosen = query.where(messages.c.seq.in_(some))
         for row in connection.execute(chosen):
             message = message_of(row).message
             text = "" if message.role == "system" else index_text(message)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from sqlalchemy import Row, Select, select
@@ -15,12 +16,20 @@ from rag_memory_plugins.retrieval.lexical import terms_of
 from rag_memory_plugins.stores.schema import messages, sessions, text_hash
 from rag_memory_plugins.types import Message
 
-__all__ = ["keyword_row", "message_of", "message_row", "stored_columns", "when"]
+__all__ = ["in_batches", "keyword_row", "message_of", "message_row", "stored_columns", "when"]
+
+T = TypeVar("T")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MONTHS: Final = (
     "January February March April May June July August September October November December".split()
 )
+
+
+def in_batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The items, 500 at a time: SQLite's oldest limit on the parameters of a statement is 999."""
+    for start in range(0, len(items), 500):
+        yield items[start : start + 500]
 
 
 def stored_columns() -> Select[Any]:
