@@ -28,6 +28,7 @@ ORDER = [
     {"errors"},
     {"namespace"},
     {"types"},
+    {"results", "filters"},
     {"events"},
     {"ports", "config"},
     {"tokens", "portal", "llm"},

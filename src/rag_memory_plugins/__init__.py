@@ -24,18 +24,15 @@ if TYPE_CHECKING:
     from rag_memory_plugins.memory.memory import Memory
     from rag_memory_plugins.namespace import SHARED, Namespace, Scope
     from rag_memory_plugins.opening import aopen_memory, open_memory
-    from rag_memory_plugins.types import (
+    from rag_memory_plugins.results import (
         Context,
         EraseReceipt,
         Hit,
-        Image,
-        Message,
-        Messages,
         SearchResult,
         Stats,
         TokenBudget,
-        ToolCall,
     )
+    from rag_memory_plugins.types import Image, Message, Messages, ToolCall
 
 __all__ = [
     "SHARED",
@@ -63,14 +60,20 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "SHARED": "namespace",
+    "aopen_memory": "opening",
+    "Context": "results",
     "Conversation": "memory.conversation",
+    "EraseReceipt": "results",
     "Event": "events",
+    "Hit": "results",
     "Memory": "memory.memory",
     "Namespace": "namespace",
+    "open_memory": "opening",
     "RagMemoryError": "errors",
     "Scope": "namespace",
-    "aopen_memory": "opening",
-    "open_memory": "opening",
+    "SearchResult": "results",
+    "Stats": "results",
+    "TokenBudget": "results",
 }
 
 

@@ -9,6 +9,7 @@ RagMemoryError
 │   ├── InvalidBudget
 │   │   └── BudgetTooSmall              what must be in does not fit
 │   ├── InvalidQuery
+│   │   └── InvalidFilter               an unknown field, operator or value
 │   ├── InvalidURL
 │   ├── InvalidFile
 │   └── UnknownArgument (also TypeError)
@@ -20,6 +21,8 @@ RagMemoryError
 │   ├── StoreCorrupt                    not a database, damaged, or of a newer schema
 │   └── StoreClosed
 ├── EmbedderError                       no vectors could be made
+├── RerankerError                       no scores could be made; the base order stands
+├── ChatModelError                      no answer
 └── PortalError                         a sync or async face was used where it cannot work
     ├── WouldDeadlock                   a sync call on the portal's own thread
     └── ForkedProcess                   an object opened before fork() was used in the child
@@ -33,10 +36,12 @@ from collections.abc import Iterable
 
 __all__ = [
     "BudgetTooSmall",
+    "ChatModelError",
     "EmbedderError",
     "ForkedProcess",
     "InvalidBudget",
     "InvalidFile",
+    "InvalidFilter",
     "InvalidInput",
     "InvalidMessage",
     "InvalidNamespace",
@@ -46,6 +51,7 @@ __all__ = [
     "MissingExtra",
     "PortalError",
     "RagMemoryError",
+    "RerankerError",
     "StoreClosed",
     "StoreCorrupt",
     "StoreError",
@@ -102,6 +108,10 @@ class InvalidQuery(InvalidInput):
     """A search that cannot be run: empty text, a bad limit, an unknown level."""
 
 
+class InvalidFilter(InvalidQuery):
+    """A filter that names an unknown field or operator, or a value that cannot be compared."""
+
+
 class InvalidURL(InvalidInput):
     """A store URL that names no engine or no place."""
 
@@ -154,6 +164,14 @@ class StoreClosed(StoreError):
 
 class EmbedderError(RagMemoryError):
     """The embedder gave no usable vectors."""
+
+
+class RerankerError(RagMemoryError):
+    """The reranker gave no usable scores; the order it was given stands."""
+
+
+class ChatModelError(RagMemoryError):
+    """The chat model gave no usable answer."""
 
 
 class PortalError(RagMemoryError):

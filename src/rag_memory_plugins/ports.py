@@ -14,22 +14,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rag_memory_plugins.namespace import Namespace, Scope
-    from rag_memory_plugins.types import (
-        EraseReceipt,
-        Hit,
-        Level,
-        Message,
-        Messages,
-        Stats,
-    )
+    from rag_memory_plugins.results import EraseReceipt, Hit, Stats
+    from rag_memory_plugins.types import Level, Message, Messages
 
     Vectors = NDArray[np.float32]
 
 __all__ = [
+    "ChatModel",
     "Embedder",
     "Found",
     "MessageLog",
     "Pending",
+    "Reranker",
     "StoredMessage",
     "TokenCounter",
     "VectorIndex",
@@ -82,6 +78,40 @@ class Embedder(Protocol):
 
     async def aclose(self) -> None:
         """Free threads and memory; called once, by the memory that opened it."""
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Reads a question beside each text and says how well the text answers it.
+
+    It sees the first few dozen candidates only. One that fails leaves the order it was given and
+    marks the result `degraded`.
+    """
+
+    @property
+    def name(self) -> str:
+        """What ranks, for people and events: "cross-encoder model.onnx"."""
+
+    async def arerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        """One finite score a text, in order, higher is better. Raises `RerankerError`."""
+
+    async def aclose(self) -> None:
+        """Free what it holds; called once, by who made it."""
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """Answers a chat: a provider's model, or one made of several."""
+
+    @property
+    def name(self) -> str:
+        """Which model, for people and events."""
+
+    async def achat(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> Message:
+        """The assistant's answer. Raises `ChatModelError`."""
+
+    async def aclose(self) -> None:
+        """Free connections; called once, by who made it."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from rag_memory_plugins.errors import BudgetTooSmall, InvalidBudget
 from rag_memory_plugins.memory.context import Material, assemble
 from rag_memory_plugins.memory.rendering import Fence
 from rag_memory_plugins.ports import StoredMessage
+from rag_memory_plugins.results import Hit
 from rag_memory_plugins.tokens import make_counter
-from rag_memory_plugins.types import Hit
 
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
 COUNTER = make_counter("cl100k_base")

@@ -19,7 +19,7 @@ from rag_memory_plugins.errors import InvalidFile, MissingExtra
 if TYPE_CHECKING:
     from rag_memory_plugins.cli.showing import Screen
     from rag_memory_plugins.memory.memory import Memory
-    from rag_memory_plugins.types import Context
+    from rag_memory_plugins.results import Context
 
 __all__ = ["Answer", "Question", "Tenant", "demo"]
 

@@ -16,7 +16,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from rag_memory_plugins.types import Context, EraseReceipt, Hit, Message, SearchResult, Stats
+    from rag_memory_plugins.results import Context, EraseReceipt, Hit, SearchResult, Stats
+    from rag_memory_plugins.types import Message
 
 __all__ = [
     "as_json",

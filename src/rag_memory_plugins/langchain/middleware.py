@@ -29,7 +29,8 @@ from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.memory import Memory
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.portal import strict
-from rag_memory_plugins.types import Level, TokenBudget
+from rag_memory_plugins.results import TokenBudget
+from rag_memory_plugins.types import Level
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage

@@ -20,7 +20,8 @@ from rag_memory_plugins.langchain.convert import (
 
 if TYPE_CHECKING:
     from rag_memory_plugins.ports import TokenCounter
-    from rag_memory_plugins.types import Context, Message
+    from rag_memory_plugins.results import Context
+    from rag_memory_plugins.types import Message
 
 __all__ = ["Prompt", "arranged", "last_question", "question", "turn_start"]
 

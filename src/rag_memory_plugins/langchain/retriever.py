@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         CallbackManagerForRetrieverRun,
     )
 
-    from rag_memory_plugins.types import Hit, SearchResult
+    from rag_memory_plugins.results import Hit, SearchResult
 
 __all__ = ["MemoryRetriever"]
 

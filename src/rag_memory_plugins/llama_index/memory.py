@@ -19,7 +19,8 @@ from rag_memory_plugins.llama_index.convert import render, to_chat, to_messages
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.rendering import Fence
 from rag_memory_plugins.portal import blocking, strict
-from rag_memory_plugins.types import Context, Level, Message, TokenBudget
+from rag_memory_plugins.results import Context, TokenBudget
+from rag_memory_plugins.types import Level, Message
 
 if TYPE_CHECKING:
     from rag_memory_plugins.portal import Portal

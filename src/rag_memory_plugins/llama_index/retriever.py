@@ -16,7 +16,8 @@ from rag_memory_plugins.portal import strict
 if TYPE_CHECKING:
     from llama_index.core.callbacks.base import CallbackManager
 
-    from rag_memory_plugins.types import Hit, Level
+    from rag_memory_plugins.results import Hit
+    from rag_memory_plugins.types import Level
 
 __all__ = ["MemoryRetriever"]
 

@@ -17,15 +17,8 @@ from typing import Final
 from rag_memory_plugins.errors import BudgetTooSmall
 from rag_memory_plugins.memory.rendering import Fence, day_line, render, render_line
 from rag_memory_plugins.ports import StoredMessage, TokenCounter
-from rag_memory_plugins.types import (
-    Context,
-    ContextPart,
-    Hit,
-    Message,
-    Messages,
-    Piece,
-    TokenBudget,
-)
+from rag_memory_plugins.results import Context, ContextPart, Hit, Piece, TokenBudget
+from rag_memory_plugins.types import Message, Messages
 
 __all__ = ["Material", "assemble"]
 

@@ -14,20 +14,8 @@ from rag_memory_plugins.events import Event
 from rag_memory_plugins.memory.context import Material, assemble
 from rag_memory_plugins.memory.rendering import Fence
 from rag_memory_plugins.portal import blocking, on_portal
-from rag_memory_plugins.types import (
-    LEVELS,
-    Context,
-    EraseReceipt,
-    Image,
-    Level,
-    Message,
-    Messages,
-    Role,
-    SearchResult,
-    Stats,
-    TokenBudget,
-    ToolCall,
-)
+from rag_memory_plugins.results import Context, EraseReceipt, SearchResult, Stats, TokenBudget
+from rag_memory_plugins.types import LEVELS, Image, Level, Message, Messages, Role, ToolCall
 
 if TYPE_CHECKING:
     from rag_memory_plugins.memory.memory import Memory

@@ -16,7 +16,8 @@ from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.outbox import check_vectors
 from rag_memory_plugins.namespace import Namespace, SharedUser
 from rag_memory_plugins.portal import blocking, get_portal, on_portal, strict
-from rag_memory_plugins.types import Level, Message, SearchResult
+from rag_memory_plugins.results import SearchResult
+from rag_memory_plugins.types import Level, Message
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.namespace import Namespace
+from rag_memory_plugins.results import EraseReceipt
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import (
@@ -29,7 +30,7 @@ from rag_memory_plugins.stores.schema import (
     text_hash,
     vectors,
 )
-from rag_memory_plugins.types import EraseReceipt, Level
+from rag_memory_plugins.types import Level
 
 __all__ = ["aerase", "afinish", "aforget"]
 

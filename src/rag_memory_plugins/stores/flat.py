@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.ports import Found, Pending
+from rag_memory_plugins.results import Hit
 from rag_memory_plugins.retrieval.corpus import Corpus, Row
 from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.lexical import ANALYZER, terms_of
@@ -46,7 +47,7 @@ from rag_memory_plugins.stores.schema import (
     vectors,
 )
 from rag_memory_plugins.stores.sql import find_scope
-from rag_memory_plugins.types import Hit, Level, Messages
+from rag_memory_plugins.types import Level, Messages
 
 __all__ = ["FlatIndex"]
 

@@ -19,6 +19,7 @@ from rag_memory_plugins.errors import InvalidMessage
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.ports import StoredMessage
+from rag_memory_plugins.results import EraseReceipt, Stats
 from rag_memory_plugins.stores import erasing
 from rag_memory_plugins.stores.appending import append
 from rag_memory_plugins.stores.database import Database
@@ -34,7 +35,7 @@ from rag_memory_plugins.stores.schema import (
     text_hash,
     vectors,
 )
-from rag_memory_plugins.types import EraseReceipt, Level, Message, Messages, Stats
+from rag_memory_plugins.types import Level, Message, Messages
 
 __all__ = ["SqlLog", "find_scope"]
 
