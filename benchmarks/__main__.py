@@ -11,9 +11,20 @@ from typing import Protocol
 
 from rich.progress import Progress
 
+from benchmarks import plots
 from benchmarks.report import BadData, Report, progress_bar
 
-NAMES = ("first_contact", "latency", "recall")
+NAMES = (
+    "embeddings",
+    "first_contact",
+    "general",
+    "latency",
+    "recall",
+    "rerank",
+    "scale",
+    "steps",
+    "trim",
+)
 
 
 class Benchmark(Protocol):
@@ -48,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--json", action="store_true", help="print the figures as a last line of JSON too"
         )
+        command.add_argument(
+            "--plot", metavar="PATH", help="draw the main figures into this .svg or .png file"
+        )
         command.add_argument("--quick", action="store_true", help="leave out what takes minutes")
         command.add_argument(
             "--dir", metavar="PATH", help="where to put the databases (a temporary folder)"
@@ -60,12 +74,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named benchmark; 0 when it was measured, 2 when its data was bad."""
     options = parser().parse_args(arguments)
     try:
+        if options.plot:
+            plots.check(options.plot)
+        benchmark = load(options.name)
         with progress_bar() as progress:
-            report = load(options.name).run(options, progress)
+            report = benchmark.run(options, progress)
+        report.show(as_json=options.json)
+        if options.plot:
+            plots.save(report, options.plot, getattr(benchmark, "picture", plots.bars))
     except BadData as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    report.show(as_json=options.json)
     return 0
 
 

@@ -48,6 +48,11 @@ class Talk:
         """Every message by its id."""
         return {m.id: m for messages in self.sessions.values() for m in messages}
 
+    @property
+    def session_of(self) -> dict[str, str]:
+        """The session of every message, by the message's id."""
+        return {m.id: name for name, messages in self.sessions.items() for m in messages}
+
 
 def read(path: str) -> list[Talk]:
     """The conversations of a file. Raises `BadData`, naming the file and what is wrong."""

@@ -14,7 +14,6 @@ import sqlite3
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +23,17 @@ from typing import TYPE_CHECKING, Final, Literal
 from rich.progress import Progress
 
 from benchmarks import tenants
-from benchmarks.report import BadData, Goal, Report
-from benchmarks.volume import RandomVectors, Texts, complete, scaled, settle
+from benchmarks.random_vectors import RandomVectors
+from benchmarks.report import Goal, Report
+from benchmarks.volume import (
+    Texts,
+    complete,
+    put_scale,
+    scaled,
+    settle,
+    sizing,
+    workplace,
+)
 from rag_memory_plugins import Message, open_memory
 from rag_memory_plugins.portal import get_portal
 
@@ -50,23 +58,13 @@ BATCH: Final = 500
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
-    parser.add_argument(
-        "--scale",
-        type=float,
-        default=1.0,
-        metavar="SHARE",
-        help="share of every count, for a trial run; its figures do not compare with a full run's",
-    )
-    parser.add_argument("--seed", type=int, default=7, help="of the texts (7)")
+    sizing(parser)
 
 
 def run(options: argparse.Namespace, progress: Progress) -> Report:
     """Measure import, add, search in one namespace, query embedding, and many tenants."""
-    if not 0 < options.scale <= 1:
-        raise BadData(f"--scale: got {options.scale}; pass a share above 0 and up to 1")
     report = Report("latency", GOALS)
-    if options.scale < 1:
-        report.put("scale", options.scale)
+    put_scale(report, options.scale)
     with workplace(options.dir) as folder:
         imports(report, progress)
         adds(report, progress, folder, options)
@@ -76,15 +74,6 @@ def run(options: argparse.Namespace, progress: Progress) -> Report:
         if not options.quick:
             tenants.measure(report, progress, folder, options)
     return report
-
-
-@contextmanager
-def workplace(folder: str | None) -> Iterator[Path]:
-    """A new folder for the databases, inside `folder` if given, removed afterwards."""
-    if folder is not None and not Path(folder).is_dir():
-        raise BadData(f"--dir: {folder} is no folder; make it or leave the option out")
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=folder) as name:
-        yield Path(name)
 
 
 def imports(report: Report, progress: Progress) -> None:

@@ -45,7 +45,8 @@ class Report:
     """The figures of one run, in the order they were measured.
 
     `goals` are shown beside the figures of the same key; `notes` stand under the table. `grid`
-    names columns that are shown as a table of their own: figures `COLUMN` and `COLUMN/ROW`.
+    names columns that are shown as a table of their own: figures `COLUMN` and `COLUMN/ROW`;
+    `COLUMN/ROW/MORE` is for machines.
     """
 
     name: str
@@ -84,10 +85,17 @@ class Report:
         for column in self.grid:
             table.add_column(column, justify="right", no_wrap=True)
         parted = [key.partition("/") for key in self.figures]
-        for row in dict.fromkeys(row for column, _, row in parted if column in self.grid):
+        rows = (row for column, _, row in parted if column in self.grid and "/" not in row)
+        for row in dict.fromkeys(rows):
             keys = [f"{column}/{row}" if row else column for column in self.grid]
-            table.add_row(row or "all", *(f"{self.figures[key]:.3f}" for key in keys))
+            table.add_row(row or "all", *map(self._cell, keys))
         return table
+
+    def _cell(self, key: str) -> str:
+        figure = self.figures.get(key)
+        if figure is None:
+            return ""
+        return f"{figure:.3f}" if 0 <= figure <= 1 else written(figure)
 
     def _table(self) -> Table:
         table = Table(title=self.name, title_justify="left")

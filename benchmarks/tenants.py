@@ -6,21 +6,26 @@ Searches run in fresh processes, so that `rss_mb` is a server's memory and not t
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import random
-import resource
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
 from rich.progress import Progress
 
+from benchmarks.random_vectors import RandomVectors
 from benchmarks.report import Report
-from benchmarks.volume import RandomVectors, Texts, complete, scaled, settle
+from benchmarks.volume import (
+    Texts,
+    complete,
+    fresh,
+    resident_mb,
+    scaled,
+    settle,
+    unread,
+)
 from rag_memory_plugins import Message, open_memory
 
 __all__ = ["measure"]
@@ -48,16 +53,14 @@ def measure(report: Report, progress: Progress, folder: Path, options: argparse.
     cold = questions(some, options.seed, 0)
     again = questions([tenant for tenant, _ in cold[-WARM:]], options.seed, 1)
     task = progress.add_task("tenants, cold and warm", total=2)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        first, second, resident = process.submit(search, str(path), cold, again).result()
+    first, second, resident = fresh(search, str(path), cold, again)
     report.put_times("search", second, ROW)
     report.put_times("cold_search", first, ROW)
     report.put(f"rss_mb/{ROW}", resident)
     progress.advance(task)
     if hasattr(os, "posix_fadvise"):
         unread(path)
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            first, _, _ = process.submit(search, str(path), cold[:WARM], []).result()
+        first, _, _ = fresh(search, str(path), cold[:WARM], [])
         report.put_times("disk_search", first, ROW)
         report.notes.append(
             "cold_search_ms: a tenant's first search in a process that has just opened the file, "
@@ -104,24 +107,3 @@ def search(
                 complete(found)
             times.append(took)
         return times[0], times[1], resident_mb()
-
-
-def resident_mb() -> float:
-    """Resident memory of this process now; on systems without /proc, the most it ever was."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def unread(path: Path) -> None:
-    """Have the system forget the file's pages, so that reading it reads the disk."""
-    for part in path.parent.glob(f"{path.name}*"):
-        descriptor = os.open(part, os.O_RDWR)
-        try:
-            os.fsync(descriptor)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)

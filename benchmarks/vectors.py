@@ -1,22 +1,26 @@
-"""An embedder that keeps what another one made, so that a second run embeds nothing."""
+"""Embedders that keep what another one made: in a file between runs, at hand within one."""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
 from collections.abc import Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rag_memory_plugins.portal import get_portal
+from rag_memory_plugins.retrieval.encoding import aencode_documents, aencode_query
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rag_memory_plugins.ports import Embedder
+    from rag_memory_plugins.ports import Embedder, Encoded
 
     Vectors = NDArray[np.float32]
 
-__all__ = ["CachedVectors"]
+__all__ = ["AtHand", "CachedVectors"]
 
 
 class CachedVectors:
@@ -83,3 +87,75 @@ class CachedVectors:
         self._file.execute("BEGIN IMMEDIATE")
         self._file.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", blobs)
         self._file.execute("COMMIT")
+
+
+class AtHand:
+    """An `Embedder` whose vectors are made before anything is timed, for ours and for peers alike.
+
+    What was not foreseen is embedded when asked for; `seconds` sums the time of that, so that who
+    measures can take it out. The sync methods are for libraries that want one list a text.
+    """
+
+    def __init__(self, inner: Embedder) -> None:
+        self._inner = inner
+        self._documents: dict[str, Encoded] = {}
+        self._queries: dict[str, Encoded] = {}
+        self.fingerprint = inner.fingerprint
+        self.dimension = inner.dimension
+        self.seconds = 0.0
+
+    def foresee(self, texts: Sequence[str], questions: Sequence[str]) -> None:
+        """Make the vectors of what will be stored and asked."""
+        get_portal().call(self.aembed_documents(texts))
+        for question in questions:
+            get_portal().call(self.aembed_query(question))
+
+    def document(self, text: str) -> list[float]:
+        """The vector of a text's first piece, as a model gives it that cuts what is too long."""
+        if text not in self._documents:
+            get_portal().call(self.aembed_documents([text]))
+        pieces = self._documents[text].vectors
+        return pieces[0].tolist() if len(pieces) else [0.0] * self.dimension
+
+    def query(self, text: str) -> list[float]:
+        """A question's vector; also a stored text's, which some peers embed as a question."""
+        if text not in self._queries and self._one_piece(text):
+            # MiniLM gives a text of one piece the same vector either way.
+            return self.document(text)
+        if text not in self._queries:
+            get_portal().call(self.aembed_query(text))
+        vector: list[float] = self._queries[text].vectors[0].tolist()
+        return vector
+
+    def _one_piece(self, text: str) -> bool:
+        return text in self._documents and len(self._documents[text].vectors) == 1
+
+    async def aembed_query(self, text: str) -> Vectors:
+        """One question's vector, shape (dimension,)."""
+        vector: Vectors = (await self.aencode_query(text)).vectors[0]
+        return vector
+
+    async def aencode_query(self, text: str) -> Encoded:
+        """The same with token vectors, if the inner embedder gives any."""
+        if text not in self._queries:
+            start = perf_counter()
+            self._queries[text] = await aencode_query(self._inner, text)
+            self.seconds += perf_counter() - start
+        return self._queries[text]
+
+    async def aembed_documents(self, texts: Sequence[str]) -> list[Vectors]:
+        """Each text's pieces, shape (pieces, dimension)."""
+        return [encoded.vectors for encoded in await self.aencode_documents(texts)]
+
+    async def aencode_documents(self, texts: Sequence[str]) -> list[Encoded]:
+        """The same with token vectors, if the inner embedder gives any."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._documents]
+        if missing:
+            start = perf_counter()
+            made = await aencode_documents(self._inner, missing)
+            self._documents.update(zip(missing, made, strict=True))
+            self.seconds += perf_counter() - start
+        return [self._documents[text] for text in texts]
+
+    async def aclose(self) -> None:
+        """Nothing: the inner embedder is its opener's."""

@@ -1,4 +1,4 @@
-"""Messages by the million: sentences with the word frequencies of a language, random vectors.
+"""Messages by the million: sentences with the word frequencies of a language; and what times them.
 
 Time and memory depend on how many words a message has, how often they come back and how many
 vectors there are, not on what is said; so neither a corpus nor a model is needed for volume.
@@ -6,11 +6,19 @@ vectors there are, not on what is said; so neither a corpus nor a model is neede
 
 from __future__ import annotations
 
+import argparse
 import functools
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
 import time
-import zlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -20,11 +28,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.progress import Progress
 
-    from rag_memory_plugins import Memory, SearchResult
+    from benchmarks.report import Report
+    from rag_memory_plugins import Context, Memory, SearchResult
 
-    Vectors = NDArray[np.float32]
+__all__ = [
+    "Texts",
+    "complete",
+    "fresh",
+    "put_scale",
+    "resident_mb",
+    "scaled",
+    "settle",
+    "sizing",
+    "unread",
+    "vocabulary",
+    "workplace",
+]
 
-__all__ = ["RandomVectors", "Texts", "complete", "scaled", "settle"]
+R = TypeVar("R")
 
 COMMON: Final = (
     "the I to and a you of it that is in was for my we on so have with be at this but me like do "
@@ -50,7 +71,7 @@ class Texts:
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
         # The vocabulary is one language for every seed; only what is said differs.
-        self._words, self._cumulative = _vocabulary()
+        self._words, self._cumulative = vocabulary()
 
     def messages(self, count: int) -> list[str]:
         """`count` texts of one to three sentences."""
@@ -79,7 +100,7 @@ _COMMON: Final = frozenset(word.lower() for word in COMMON)
 
 
 @functools.cache
-def _vocabulary() -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+def vocabulary() -> tuple[NDArray[np.object_], NDArray[np.float64]]:
     """Different words, the commonest first, and the share of text that each and those before fill.
 
     Real function words come first, then made-up ones.
@@ -99,55 +120,65 @@ def _sentences(words: list[str]) -> str:
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
 
 
-class RandomVectors:
-    """An `Embedder` that takes no time: a text's vector is random, but always the same.
+def sizing(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a benchmark whose data is made up: how much of it, and from which seed."""
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="share of every count, for a trial run; its figures do not compare with a full run's",
+    )
+    parser.add_argument("--seed", type=int, default=7, help="of the texts (7)")
 
-    Each vector is the normalised sum of two rows of a table of random ones, which gives a million
-    different vectors for 1.5 MB, so that the embedder does not count in the memory measured.
-    """
 
-    ROWS: Final = 1024
-
-    def __init__(self, dimension: int = 384) -> None:
-        self._table: Vectors = np.random.default_rng(0).standard_normal(
-            (2 * self.ROWS, dimension), dtype=np.float32
-        )
-
-    @property
-    def fingerprint(self) -> str:
-        """Says that these are no model's vectors."""
-        return f"benchmarks/random-vectors-1/{self.dimension}"
-
-    @property
-    def dimension(self) -> int:
-        """Length of every vector."""
-        return int(self._table.shape[1])
-
-    def _vectors(self, texts: Sequence[str]) -> Vectors:
-        sums = np.array([zlib.crc32(text.encode()) for text in texts], dtype=np.int64)
-        first = self._table[sums % self.ROWS]
-        second = self._table[self.ROWS + (sums >> 10) % self.ROWS]
-        vectors: Vectors = first + second
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors
-
-    async def aembed_query(self, text: str) -> Vectors:
-        """The text's vector, shape (dimension,)."""
-        vector: Vectors = self._vectors([text])[0]
-        return vector
-
-    async def aembed_documents(self, texts: Sequence[str]) -> list[Vectors]:
-        """One piece a text, shape (1, dimension); none for an empty text."""
-        vectors = self._vectors(texts) if texts else np.empty((0, self.dimension), np.float32)
-        return [vectors[at : at + 1] if text else vectors[:0] for at, text in enumerate(texts)]
-
-    async def aclose(self) -> None:
-        """Nothing is held."""
+def put_scale(report: Report, share: float) -> None:
+    """Say in the figures that they are of a trial run. Raises `BadData` for a share of none."""
+    if not 0 < share <= 1:
+        raise BadData(f"--scale: got {share}; pass a share above 0 and up to 1")
+    if share < 1:
+        report.put("scale", share)
 
 
 def scaled(count: int, scale: float) -> int:
     """`count` under --scale; never fewer than ten, so that a median means something."""
     return max(10, round(count * scale))
+
+
+@contextmanager
+def workplace(folder: str | None) -> Iterator[Path]:
+    """A new folder for the databases, inside `folder` if given, removed afterwards."""
+    if folder is not None and not Path(folder).is_dir():
+        raise BadData(f"--dir: {folder} is no folder; make it or leave the option out")
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=folder) as name:
+        yield Path(name)
+
+
+def fresh(function: Callable[..., R], *arguments: object) -> R:
+    """What `function` of a module returns in a process of its own, which has nothing loaded."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
+
+
+def resident_mb() -> float:
+    """Resident memory of this process now; on systems without /proc, the most it ever was."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def unread(path: Path) -> None:
+    """Have the system forget the file's pages, so that reading it reads the disk."""
+    for part in path.parent.glob(f"{path.name}*"):
+        descriptor = os.open(part, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
 
 
 def settle(memory: Memory, progress: Progress, what: str = "", patience: float = 60.0) -> None:
@@ -170,7 +201,11 @@ def settle(memory: Memory, progress: Progress, what: str = "", patience: float =
             time.sleep(0.02)
 
 
-def complete(found: SearchResult) -> None:
-    """Raise `BadData` if a lane did not run: the time of less work is not the time of a search."""
-    if found.degraded or any(state != "ok" for state in found.lanes.values()):
+def complete(found: SearchResult | Context) -> None:
+    """Raise `BadData` if a lane did not run: the time of less work is not the time of a search.
+
+    Cues are off for questions in other languages than English; that is how a search goes there.
+    """
+    states = [state for lane, state in found.lanes.items() if lane != "cues"]
+    if found.degraded or any(state != "ok" for state in states):
         raise BadData(f"a search was not complete: {dict(found.lanes)} {found.degraded}")

@@ -303,7 +303,7 @@ def test_a_thread_count_that_cannot_be_is_refused(threads):
 def test_the_default_is_an_embedder_that_names_its_model():
     one = default_embedder()
     assert isinstance(one, Embedder)
-    assert (one.fingerprint, one.dimension) == ("all-MiniLM-L6-v2/int8/8199be6f699a/1/384", 384)
+    assert (one.fingerprint, one.dimension) == ("all-MiniLM-L6-v2/int8/8199be6f699a/2/384", 384)
 
 
 class Counting(MiniLM):
@@ -313,9 +313,9 @@ class Counting(MiniLM):
         super().__init__(threads=1)
         self.asked = []
 
-    async def aembed_query(self, text):
+    async def aencode_query(self, text):
         self.asked.append(text)
-        return await super().aembed_query(text)
+        return await super().aencode_query(text)
 
 
 @pytest.fixture

@@ -18,8 +18,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rag_memory_plugins.config import Recall
     from rag_memory_plugins.errors import RagMemoryError
     from rag_memory_plugins.events import Event
+    from rag_memory_plugins.filters import Filter
+    from rag_memory_plugins.memory.calibrating import Calibrated
     from rag_memory_plugins.memory.conversation import Conversation
     from rag_memory_plugins.memory.memory import Memory
     from rag_memory_plugins.namespace import SHARED, Namespace, Scope
@@ -32,26 +35,36 @@ if TYPE_CHECKING:
         Stats,
         TokenBudget,
     )
+    from rag_memory_plugins.retrieval.cohere_rerank import CohereReranker
+    from rag_memory_plugins.retrieval.cross_encoder import CrossEncoderReranker
+    from rag_memory_plugins.retrieval.rerank import LLMReranker, WeightedReranker
     from rag_memory_plugins.types import Image, Message, Messages, ToolCall
 
 __all__ = [
     "SHARED",
+    "Calibrated",
+    "CohereReranker",
     "Context",
     "Conversation",
+    "CrossEncoderReranker",
     "EraseReceipt",
     "Event",
+    "Filter",
     "Hit",
     "Image",
+    "LLMReranker",
     "Memory",
     "Message",
     "Messages",
     "Namespace",
     "RagMemoryError",
+    "Recall",
     "Scope",
     "SearchResult",
     "Stats",
     "TokenBudget",
     "ToolCall",
+    "WeightedReranker",
     "aopen_memory",
     "open_memory",
 ]
@@ -59,13 +72,19 @@ __all__ = [
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "Calibrated": "memory.calibrating",
+    "Recall": "config",
     "SHARED": "namespace",
     "aopen_memory": "opening",
+    "CohereReranker": "retrieval.cohere_rerank",
     "Context": "results",
     "Conversation": "memory.conversation",
+    "CrossEncoderReranker": "retrieval.cross_encoder",
     "EraseReceipt": "results",
     "Event": "events",
+    "Filter": "filters",
     "Hit": "results",
+    "LLMReranker": "retrieval.rerank",
     "Memory": "memory.memory",
     "Namespace": "namespace",
     "open_memory": "opening",
@@ -74,6 +93,7 @@ _ROOMS = {
     "SearchResult": "results",
     "Stats": "results",
     "TokenBudget": "results",
+    "WeightedReranker": "retrieval.rerank",
 }
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from rag_memory_plugins.config import Recall
 from rag_memory_plugins.errors import InvalidInput, InvalidURL, nearest
 from rag_memory_plugins.events import Hook
 from rag_memory_plugins.portal import blocking_function, get_portal, strict
 
 if TYPE_CHECKING:
     from rag_memory_plugins.memory.memory import Memory
-    from rag_memory_plugins.ports import Embedder, TokenCounter
+    from rag_memory_plugins.ports import Embedder, Reranker, TokenCounter
 
 __all__ = ["aopen_memory", "open_memory"]
 
@@ -34,6 +35,8 @@ async def aopen_memory(
     cache_bytes: int = 256 * 2**20,
     drain_seconds: float = 5.0,
     background: bool = True,
+    recall: Recall | None = None,
+    reranker: Reranker | None = None,
 ) -> Memory:
     """Open a memory: a path, or `sqlite:///relative.db`, `sqlite:////absolute.db?mode=ro`.
 
@@ -48,6 +51,8 @@ async def aopen_memory(
     - `cache_bytes`: memory for the columns of recently searched users.
     - `drain_seconds`: how long `close` goes on embedding what waits.
     - `background`: False embeds only in `search`, `settle` and `close`.
+    - `recall`: the weight of every step of a search, unless a search brings its own.
+    - `reranker`: any `ports.Reranker`, for the first 50 hits of every search; the caller closes it.
 
     Raises `InvalidURL`, `UnknownArgument`, `InvalidInput` or a `StoreError`.
 
@@ -58,7 +63,9 @@ async def aopen_memory(
     'ok'
     >>> folder.cleanup()
     """
-    options = _Options(embedder, counter, tuple(hooks), busy_timeout, cache_bytes, drain_seconds)
+    options = _Options(
+        embedder, counter, tuple(hooks), busy_timeout, cache_bytes, drain_seconds, recall, reranker
+    )
     return await get_portal().acall(_open(url, options, background))
 
 
@@ -76,7 +83,11 @@ class _Options:
         busy_timeout: float,
         cache_bytes: int,
         drain_seconds: float,
+        recall: Any,
+        reranker: Any,
     ) -> None:
+        from rag_memory_plugins.ports import Reranker
+
         for name, value in (("busy_timeout", busy_timeout), ("drain_seconds", drain_seconds)):
             if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
                 raise InvalidInput(name, value, "pass seconds, a number >= 0")
@@ -85,7 +96,14 @@ class _Options:
         for hook in hooks:
             if not callable(hook):
                 raise InvalidInput("hooks", hook, "pass functions that take an Event")
+        recall = Recall() if recall is None else recall
+        if not isinstance(recall, Recall):
+            raise InvalidInput("recall", recall, "pass a rag_memory_plugins.Recall")
+        if reranker is not None and not isinstance(reranker, Reranker):
+            raise InvalidInput("reranker", reranker, "pass None or a ports.Reranker")
         self.embedder = _checked_embedder(embedder)
+        self.recall = recall
+        self.reranker = reranker
         self.counter = counter
         self.hooks = hooks
         self.busy_timeout = float(busy_timeout)
@@ -211,5 +229,7 @@ async def _open_sqlite(
         counter=counter,
         secret=secret,
         hooks=options.hooks,
+        recall=options.recall,
+        reranker=options.reranker,
         lifetime=Lifetime(log, outbox, own, options.drain_seconds),
     )

@@ -5,29 +5,37 @@ A port that another wraps is implemented by the wrapper too, so caches, limits a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from rag_memory_plugins.config import Recall
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from rag_memory_plugins.filters import Filter
     from rag_memory_plugins.namespace import Namespace, Scope
     from rag_memory_plugins.results import EraseReceipt, Hit, Stats
     from rag_memory_plugins.types import Level, Message, Messages
 
     Vectors = NDArray[np.float32]
+    TokenVectors = NDArray[np.int8]
 
 __all__ = [
     "ChatModel",
     "Embedder",
+    "Encoded",
     "Found",
     "MessageLog",
     "Pending",
+    "Query",
     "Reranker",
     "StoredMessage",
     "TokenCounter",
+    "TokenEmbedder",
     "VectorIndex",
 ]
 
@@ -78,6 +86,31 @@ class Embedder(Protocol):
 
     async def aclose(self) -> None:
         """Free threads and memory; called once, by the memory that opened it."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A text as an embedder reads it: `vectors` of its pieces, and maybe a vector for each token.
+
+    `vectors` are unit float32 of shape (pieces, dimension), one piece for a query. `tokens` are of
+    shape (tokens, width), each row of about the same length; `spans` says of a query's tokens which
+    characters each stands for.
+    """
+
+    vectors: Vectors
+    tokens: TokenVectors | None = None
+    spans: tuple[tuple[int, int], ...] = ()
+
+
+@runtime_checkable
+class TokenEmbedder(Embedder, Protocol):
+    """An embedder that gives token vectors too, which rank the first candidates more finely."""
+
+    async def aencode_query(self, text: str) -> Encoded:
+        """One question. Raises `EmbedderError`."""
+
+    async def aencode_documents(self, texts: Sequence[str]) -> list[Encoded]:
+        """Each text as in `aembed_documents`, with its token vectors. Raises `EmbedderError`."""
 
 
 @runtime_checkable
@@ -135,12 +168,41 @@ class Pending:
 
 
 @dataclass(frozen=True)
+class Query:
+    """What an index is asked: a question, what the embedder made of it (None: keywords alone).
+
+    `neighbours` is how many messages to either side come with a hit; 0 for none. With `where` only
+    messages that match it, by `Filter.matches`, are among the hits and their neighbours; scores
+    stay those of the whole scope, so that a filter leaves out and never reorders. `now` is when it
+    is asked, which "last week" is told from. Below `min_relevance` there are no hits.
+    """
+
+    text: str
+    encoded: Encoded | None
+    limit: int
+    level: Level
+    now: datetime
+    neighbours: int = 1
+    where: Filter | None = None
+    recall: Recall = field(default_factory=Recall)
+    min_relevance: float = 0.0
+
+
+@dataclass(frozen=True)
 class Found:
-    """What an index found: hits best first, of how many messages, how many without a vector."""
+    """What an index found: hits best first, of how many messages, how many without a vector.
+
+    `seconds` is what each step took; `off` says of steps that did not run why. `signals` tell
+    whether the hits mean anything; `calibration` is what the user's own questions made of them.
+    """
 
     hits: tuple[Hit, ...]
     total: int
     pending: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    off: Mapping[str, str] = field(default_factory=dict)
+    signals: tuple[float, ...] = ()
+    calibration: str | None = None
 
 
 class MessageLog(Protocol):
@@ -168,8 +230,19 @@ class MessageLog(Protocol):
     async def apins(self, namespace: Namespace) -> list[StoredMessage]:
         """Pinned messages of the session and of the user, oldest first."""
 
-    async def aforget(self, namespace: Namespace, ids: Sequence[str]) -> EraseReceipt:
-        """Erase these messages of the session."""
+    async def afind(
+        self, namespace: Namespace, where: Filter | None, limit: int, level: Level
+    ) -> list[StoredMessage]:
+        """The last `limit` messages of the session, or of the user, that match; oldest first."""
+
+    async def aforget(
+        self,
+        namespace: Namespace,
+        ids: Sequence[str] | None,
+        where: Filter | None,
+        level: Level,
+    ) -> EraseReceipt:
+        """Erase messages of the session, or of the user: those of these ids that match."""
 
     async def aerase(self, namespace: Namespace, level: Level) -> EraseReceipt:
         """Erase the session, or all the user's sessions, from every file."""
@@ -199,19 +272,14 @@ class MessageLog(Protocol):
 class VectorIndex(Protocol):
     """The search index, derived from the log: it can be dropped and rebuilt."""
 
-    async def asearch(
-        self,
-        namespace: Namespace,
-        query: str,
-        vector: Vectors | None,
-        limit: int,
-        level: Level,
-        neighbours: bool = True,
-    ) -> Found:
-        """The best `limit` messages, with or without those said beside them.
+    async def asearch(self, namespace: Namespace, query: Query) -> Found:
+        """The best messages of the namespace's user, or of its session alone.
 
-        Without a vector only the keyword lane runs.
+        Without vectors only the keyword lane runs.
         """
+
+    async def acalibrate(self, scope: Scope, calibration: str) -> None:
+        """Keep a scope's calibration of this index; a scope that holds nothing keeps none."""
 
     async def apending(self, scope: Scope, limit: int) -> list[Pending]:
         """Up to `limit` messages of the scope that have no vector, oldest first."""
@@ -219,7 +287,7 @@ class VectorIndex(Protocol):
     async def alease(self, limit: int, seconds: float) -> list[Pending]:
         """Take up to `limit` messages of any scope to embed, scopes in turn, for `seconds`."""
 
-    async def astore(self, pending: Sequence[Pending], vectors: Sequence[Vectors]) -> int:
+    async def astore(self, pending: Sequence[Pending], encoded: Sequence[Encoded]) -> int:
         """Write vectors of messages that still exist and settle them; return how many."""
 
     async def arelease(self, pending: Sequence[Pending], seconds: float) -> None:

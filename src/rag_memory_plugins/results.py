@@ -54,13 +54,15 @@ class SearchResult(Sequence[Hit]):
     """Hits, best first, and how they were found.
 
     `lanes` says of every search lane whether it ran: "ok", or the reason it did not. `degraded`
-    holds what failed during this search; it is empty when all that should run ran.
+    holds what failed during this search; it is empty when all that should run ran. `relevance` is
+    how likely anything stored answers the query, from 0 to 1; None without a calibration.
     """
 
     query: str
     hits: tuple[Hit, ...]
     lanes: Mapping[str, str]
     degraded: tuple[str, ...] = ()
+    relevance: float | None = None
 
     def __getitem__(self, index: Any) -> Any:
         return self.hits[index]

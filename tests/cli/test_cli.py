@@ -221,6 +221,63 @@ def test_search_never_prints_another_tenants_words(run: Run, database) -> None:
     assert "indigo" not in run("search", "accent colour indigo", *ANN, "-n", "50").stdout
 
 
+@pytest.mark.parametrize(
+    ("options", "matches"),
+    [
+        (["--since", "2026-03-24"], lambda hit: hit["time"] >= "2026-03-24"),
+        (["--until", "2026-03-23"], lambda hit: hit["time"] < "2026-03-24"),
+        (["--role", "assistant"], lambda hit: hit["role"] == "assistant"),
+        (["--where", '{"sessions": ["kickoff"]}'], lambda hit: hit["session"] == "kickoff"),
+        (
+            ["--role", "user", "--where", '{"not": {"sessions": "kickoff"}}'],
+            lambda hit: hit["role"] == "user" and hit["session"] != "kickoff",
+        ),
+    ],
+    ids=str.split("since until role where several"),
+)
+def test_search_prints_only_what_the_filter_options_match(
+    run: Run, database, options, matches
+) -> None:
+    command = ["search", "accent colour", *ANN, "-n", "200", "--json"]
+    everything = json.loads(run(*command).stdout)["hits"]
+    found = json.loads(run(*command, *options).stdout)["hits"]
+    assert [hit["id"] for hit in found] == [hit["id"] for hit in everything if matches(hit)]
+    assert 0 < len(found) < len(everything)
+
+
+def test_context_recalls_only_what_the_filter_options_match(run: Run, database) -> None:
+    command = ["context", "deadline", *ANN, "--session", "x", "--json"]
+    said_by = {row["id"]: row["role"] for row in rows("demo.jsonl")}
+    everything = json.loads(run(*command).stdout)["pieces"]
+    found = json.loads(run(*command, "--role", "user").stdout)["pieces"]
+    assert {said_by[piece["id"]] for piece in everything} > {"user"}
+    assert {said_by[piece["id"]] for piece in found} == {"user"}
+
+
+def test_a_search_that_the_filter_leaves_empty_says_so(run: Run, database) -> None:
+    text = run("search", "accent colour", *ANN, "--since", "2999-01-01").stdout
+    assert "nothing matches the filter" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--since", "yesterday"], "since"),
+        (["--role", "bot"], "roles"),
+        (["--where", "{"], "JSON"),
+        (["--where", "[" * 100_000], "JSON"),
+        (["--where", '{"role": "user"}'], "did you mean 'roles'"),
+        (["--where", '{"roles": "user", "roles": "tool"}'], "once"),
+        (["--where", '{"metadata": {"a": {"gt": NaN}}}'], "finite"),
+    ],
+    ids=str.split("date role json depth field twice number"),
+)
+def test_a_filter_that_cannot_be_read_is_an_error_in_one_line(
+    run: Run, database, options, named
+) -> None:
+    assert named in one_line(run("search", "accent colour", *ANN, *options, code=1))
+
+
 def test_search_of_a_user_who_stored_nothing_says_so(run: Run, database) -> None:
     text = run("search", "colour", "--tenant", "acme", "--user", "bob").stdout
     assert "nothing found" in text

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from langchain_core.runnables import RunnableLambda
 
-from rag_memory_plugins import Conversation, Memory
-from rag_memory_plugins.errors import InvalidInput, InvalidQuery, UnknownArgument
+from rag_memory_plugins import Conversation, Filter, Memory
+from rag_memory_plugins.errors import InvalidFilter, InvalidInput, InvalidQuery, UnknownArgument
 from rag_memory_plugins.langchain import MemoryRetriever
 
 
@@ -63,6 +63,29 @@ def test_invoke_may_narrow_to_the_session(ann: Conversation) -> None:
 def test_invoke_may_not_widen_from_the_session(ann: Conversation) -> None:
     with pytest.raises(InvalidQuery, match="level"):
         MemoryRetriever(ann, level="session").invoke("Lisbon", level="user")
+
+
+async def test_every_document_matches_the_filter(ann: Conversation) -> None:
+    retriever = MemoryRetriever(ann, where=Filter(names="Ann"))
+    for documents in (retriever.invoke("Lisbon"), await retriever.ainvoke("Lisbon")):
+        assert [document.metadata["id"] for document in documents] == ["m/1"]
+
+
+@pytest.mark.parametrize("where", [None, Filter(), Filter(ids=["m/1", "m2"])], ids=repr)
+def test_invoke_may_narrow_the_filter_and_not_drop_it(
+    ann: Conversation, where: Filter | None
+) -> None:
+    retriever = MemoryRetriever(ann, where=Filter(names="Ann"))
+    found = retriever.invoke("Lisbon", where=where)
+    assert [document.metadata["id"] for document in found] == ["m/1"]
+    assert MemoryRetriever(ann).invoke("Lisbon", where=Filter(roles="tool")) == []
+
+
+def test_anything_but_a_filter_is_refused(ann: Conversation) -> None:
+    with pytest.raises(InvalidFilter, match="where"):
+        MemoryRetriever(ann, where={"roles": "user"})  # type: ignore[arg-type]
+    with pytest.raises(InvalidFilter, match="where"):
+        MemoryRetriever(ann).invoke("Lisbon", where="user")
 
 
 def test_it_stands_in_a_chain(ann: Conversation) -> None:

@@ -5,8 +5,8 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.response_synthesizers import get_response_synthesizer
 from llama_index.core.schema import MetadataMode
 
-from rag_memory_plugins import Conversation, Memory
-from rag_memory_plugins.errors import InvalidInput, InvalidQuery, UnknownArgument
+from rag_memory_plugins import Conversation, Filter, Memory
+from rag_memory_plugins.errors import InvalidFilter, InvalidInput, InvalidQuery, UnknownArgument
 from rag_memory_plugins.llama_index import MemoryRetriever
 from tests.llama_index.scripted import ScriptedLLM
 
@@ -61,6 +61,17 @@ def test_another_tenant_is_not_found(ann: Conversation) -> None:
 
 def test_level_session_stays_in_the_session(ann: Conversation) -> None:
     assert MemoryRetriever(ann, level="session").retrieve("Lisbon") == []
+
+
+async def test_every_node_matches_the_filter(ann: Conversation) -> None:
+    retriever = MemoryRetriever(ann, where=Filter(names="Ann"))
+    for nodes in (retriever.retrieve("Lisbon"), await retriever.aretrieve("Lisbon")):
+        assert [node.metadata["id"] for node in nodes] == ["m/1"]
+
+
+def test_anything_but_a_filter_is_refused(ann: Conversation) -> None:
+    with pytest.raises(InvalidFilter, match="where"):
+        MemoryRetriever(ann, where={"roles": "user"})  # type: ignore[arg-type]
 
 
 def test_a_query_engine_answers_from_the_memory(ann: Conversation) -> None:

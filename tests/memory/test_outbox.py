@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from rag_memory_plugins.retrieval.encoding import aencode_documents
 from rag_memory_plugins.testing.fakes import WordEmbedder
 
 
@@ -80,9 +81,9 @@ def test_a_message_erased_while_it_is_embedded_gets_no_vector(opened):
     ann.add(["one", "two"])
     index = memory.index
     batch = memory.portal.call(index.alease(32, 60))
-    vectors = memory.portal.call(memory.embedder.aembed_documents([b.text for b in batch]))
+    encoded = memory.portal.call(aencode_documents(memory.embedder, [b.text for b in batch]))
     ann.erase()
-    assert memory.portal.call(index.astore(batch, vectors)) == 0
+    assert memory.portal.call(index.astore(batch, encoded)) == 0
     assert memory.health()["rows"]["vectors"] == 0
     assert memory.backlog() == 0
 

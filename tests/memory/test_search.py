@@ -32,7 +32,7 @@ def test_what_was_just_said_is_found_by_meaning_too(opened):
     ann.add("The parrot is called Kiko")
     found = ann.search("parrots")
     assert found[0].message.content == "The parrot is called Kiko"
-    assert found.lanes == {"keywords": "ok", "dense": "ok"}
+    assert (found.lanes["keywords"], found.lanes["dense"]) == ("ok", "ok")
 
 
 def test_a_large_backlog_is_counted_in_the_lanes(opened):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from json import dumps
+from json import JSONDecodeError, dumps, loads
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -18,11 +18,28 @@ from rag_memory_plugins.cli.options import (
     User,
     open_existing,
 )
-from rag_memory_plugins.errors import InvalidFile
+from rag_memory_plugins.errors import InvalidFile, InvalidFilter
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.filters import Filter
 
 __all__ = ["context", "export", "search", "stats"]
 
 _ANY = "any"  # a namespace's session when only its user matters; nothing is stored under it
+
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="WHEN", help="Said then or later: 2026-05-08.")
+]
+Until = Annotated[
+    str | None, typer.Option("--until", metavar="WHEN", help="Said before; a date is included.")
+]
+Roles = Annotated[
+    list[str] | None, typer.Option("--role", help="Said by: user, assistant, tool, system.")
+]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", metavar="JSON", help='Filter: {"metadata": {"stars": {"gte": 4}}}.'),
+]
 
 
 def search(
@@ -34,6 +51,10 @@ def search(
         str | None, typer.Option("--session", help="Search this conversation alone.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many hits.")] = 10,
+    since: Since = None,
+    until: Until = None,
+    role: Roles = None,
+    where: Where = None,
     json: Json = False,
     _debug: Debug = False,
 ) -> None:
@@ -43,10 +64,11 @@ def search(
     """
     from rag_memory_plugins.cli import output
 
+    wanted = _filter(since, until, role, where)
     with open_existing(db) as memory:
         conversation = memory.conversation(tenant, user, session if session is not None else _ANY)
         level: Level = "user" if session is None else "session"
-        result = conversation.search(query, limit, level=level)
+        result = conversation.search(query, limit, level=level, where=wanted)
     if json:
         output.print_json(output.search_json(result))
         return
@@ -54,7 +76,8 @@ def search(
     if result.hits:
         out.print(output.hits_table(result.hits))
     else:
-        out.print("nothing found: no word of the query occurs, or nothing is stored here")
+        why = "no word of the query occurs, or nothing is stored here"
+        out.print(f"nothing found: {why if wanted is None else 'nothing matches the filter'}")
     out.print(output.lanes_line(result))
 
 
@@ -68,6 +91,10 @@ def context(
     level: Annotated[
         Level, typer.Option("--level", help="Recall from all the user's sessions, or this one.")
     ] = "user",
+    since: Since = None,
+    until: Until = None,
+    role: Roles = None,
+    where: Where = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Also list every piece, in or out, and why.")
     ] = False,
@@ -80,8 +107,10 @@ def context(
     """
     from rag_memory_plugins.cli import output
 
+    wanted = _filter(since, until, role, where)
     with open_existing(db) as memory:
-        made = memory.conversation(tenant, user, session).context(query, budget, level=level)
+        conversation = memory.conversation(tenant, user, session)
+        made = conversation.context(query, budget, level=level, where=wanted)
     if json:
         output.print_json(output.context_json(made))
         return
@@ -163,6 +192,28 @@ def export(
     else:
         for row in rows:
             output.print_json(row)
+
+
+def _filter(
+    since: str | None, until: str | None, roles: list[str] | None, where: str | None
+) -> Filter | None:
+    """What the filter options state together, or None."""
+    from rag_memory_plugins.filters import Filter, combined
+
+    stated = None
+    if where is not None:
+        try:
+            stated = Filter.from_dict(loads(where, object_pairs_hook=_distinct))
+        except (JSONDecodeError, RecursionError) as error:
+            raise InvalidFilter("--where", where, f"write it as JSON ({error})") from error
+    return combined(stated, since=since, until=until, roles=roles or None)
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):  # JSON keeps the last one: half of the filter would be lost
+        raise InvalidFilter("--where", [name for name, _ in pairs], "write each name once")
+    return values
 
 
 def _write(stream: TextIO, rows: list[dict[str, object]], *, as_list: bool) -> None:

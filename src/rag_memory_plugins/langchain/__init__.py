@@ -1,4 +1,4 @@
-"""The memory as LangChain parts: middleware, retriever, embedder; needs the extra `langchain`.
+"""The memory as LangChain parts: middleware, retriever, models; needs the extra `langchain`.
 
 >>> from rag_memory_plugins.langchain import MemoryMiddleware, MemoryRetriever, as_embedder
 """
@@ -12,8 +12,9 @@ try:
 except ImportError as error:
     raise MissingExtra("langchain", "rag_memory_plugins.langchain") from error
 
+from rag_memory_plugins.langchain.chat_model import as_chat_model
 from rag_memory_plugins.langchain.embedding import as_embedder
 from rag_memory_plugins.langchain.middleware import MemoryMiddleware
 from rag_memory_plugins.langchain.retriever import MemoryRetriever
 
-__all__ = ["MemoryMiddleware", "MemoryRetriever", "as_embedder"]
+__all__ = ["MemoryMiddleware", "MemoryRetriever", "as_chat_model", "as_embedder"]

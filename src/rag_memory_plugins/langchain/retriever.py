@@ -10,6 +10,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import PrivateAttr
 
 from rag_memory_plugins.errors import InvalidInput, InvalidQuery, UnknownArgument, nearest
+from rag_memory_plugins.filters import Filter, combined
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.portal import strict
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryRetriever"]
 
-_NARROWING: Final = ("level", "limit")
+_NARROWING: Final = ("level", "limit", "where")
 
 
 class MemoryRetriever(BaseRetriever):
     """Remembered messages as documents, best first; one a message, so no text comes twice.
 
-    `invoke` takes `limit` and `level`, which can only narrow what this retriever was made for: any
-    other keyword raises `UnknownArgument`, so `filter=None` cannot drop the tenant.
+    `where` is a `Filter` that every document's message matches. `invoke` takes `limit`, `level` and
+    `where`, which can only narrow what this retriever was made for: any other keyword raises
+    `UnknownArgument`, so `filter=None` cannot drop the tenant.
 
     >>> import tempfile, pathlib
     >>> from rag_memory_plugins import open_memory
@@ -49,6 +51,7 @@ class MemoryRetriever(BaseRetriever):
     limit: int
     level: Level
     _conversation: Conversation = PrivateAttr()
+    _where: Filter | None = PrivateAttr()
 
     @strict
     def __init__(
@@ -57,6 +60,7 @@ class MemoryRetriever(BaseRetriever):
         *,
         limit: int = 10,
         level: Level = "user",
+        where: Filter | None = None,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -69,27 +73,31 @@ class MemoryRetriever(BaseRetriever):
         fields: dict[str, Any] = {"limit": limit, "level": level}
         super().__init__(**fields, tags=tags, metadata=metadata)
         self._conversation = conversation
+        self._where = combined(where)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        limit, level = self._narrowed(kwargs)
-        return self._documents(self._conversation.search(query, limit, level=level))
+        limit, level, where = self._narrowed(kwargs)
+        found = self._conversation.search(query, limit, level=level, where=where)
+        return self._documents(found)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        limit, level = self._narrowed(kwargs)
-        return self._documents(await self._conversation.asearch(query, limit, level=level))
+        limit, level, where = self._narrowed(kwargs)
+        found = await self._conversation.asearch(query, limit, level=level, where=where)
+        return self._documents(found)
 
-    def _narrowed(self, kwargs: dict[str, Any]) -> tuple[int, Level]:
+    def _narrowed(self, kwargs: dict[str, Any]) -> tuple[int, Level, Filter | None]:
         for name, value in kwargs.items():
             if name not in _NARROWING:
                 raise UnknownArgument(f"invoke({name}=)", value, nearest(name, _NARROWING))
         level = kwargs.get("level", self.level)
         if level not in (self.level, "session"):
             raise InvalidQuery("level", level, f"this retriever is for {self.level!r} or narrower")
-        return kwargs.get("limit", self.limit), level
+        where = combined(self._where, kwargs.get("where"))
+        return kwargs.get("limit", self.limit), level, where
 
     def _documents(self, hits: SearchResult) -> list[Document]:
         return [self._document(hit) for hit in hits]

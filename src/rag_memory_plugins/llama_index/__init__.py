@@ -1,4 +1,4 @@
-"""The memory as LlamaIndex parts: chat memory, retriever, embedder; needs the extra `llama-index`.
+"""The memory as LlamaIndex parts: chat memory, retriever, models; needs the extra `llama-index`.
 
 >>> from rag_memory_plugins.llama_index import MemoryRetriever, ScopedMemory, as_embedder
 """
@@ -13,7 +13,8 @@ except ImportError as error:
     raise MissingExtra("llama-index", "rag_memory_plugins.llama_index") from error
 
 from rag_memory_plugins.llama_index.embedding import as_embedder
+from rag_memory_plugins.llama_index.llm import as_chat_model
 from rag_memory_plugins.llama_index.memory import ScopedMemory, restoring
 from rag_memory_plugins.llama_index.retriever import MemoryRetriever
 
-__all__ = ["MemoryRetriever", "ScopedMemory", "as_embedder", "restoring"]
+__all__ = ["MemoryRetriever", "ScopedMemory", "as_chat_model", "as_embedder", "restoring"]

@@ -9,6 +9,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from rag_memory_plugins.errors import InvalidInput
+from rag_memory_plugins.filters import Filter, combined
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.portal import strict
@@ -27,6 +28,7 @@ class MemoryRetriever(BaseRetriever):
 
     A node's id holds tenant, user and session beside the message's id, so that nodes of two
     tenants never merge in a fusion. Metadata: session, role, time (ISO 8601), name, id.
+    `where` is a `Filter` that every node's message matches.
 
     >>> import tempfile, pathlib
     >>> from rag_memory_plugins import open_memory
@@ -47,6 +49,7 @@ class MemoryRetriever(BaseRetriever):
         *,
         limit: int = 10,
         level: Level = "user",
+        where: Filter | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
         if not isinstance(conversation, Conversation):
@@ -57,15 +60,20 @@ class MemoryRetriever(BaseRetriever):
         self._conversation = conversation
         self._limit = limit
         self._level = level
+        self._where = combined(where)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._nodes(
-            self._conversation.search(query_bundle.query_str, self._limit, level=self._level)
+            self._conversation.search(
+                query_bundle.query_str, self._limit, level=self._level, where=self._where
+            )
         )
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._nodes(
-            await self._conversation.asearch(query_bundle.query_str, self._limit, level=self._level)
+            await self._conversation.asearch(
+                query_bundle.query_str, self._limit, level=self._level, where=self._where
+            )
         )
 
     def _nodes(self, hits: Any) -> list[NodeWithScore]:

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from rag_memory_plugins.errors import InvalidMessage, InvalidQuery, nearest
+from rag_memory_plugins.config import Recall
+from rag_memory_plugins.errors import InvalidFilter, InvalidQuery
 from rag_memory_plugins.events import Event
+from rag_memory_plugins.filters import Filter, When, combined
+from rag_memory_plugins.memory.arguments import (
+    MAX_HITS,
+    Said,
+    check_limit,
+    check_window,
+    checked_ids,
+    checked_level,
+    checked_recall,
+    checked_relevance,
+    messages_of,
+)
+from rag_memory_plugins.memory.calibrating import Calibrated, fitted, written
 from rag_memory_plugins.memory.context import Material, assemble
 from rag_memory_plugins.memory.rendering import Fence
 from rag_memory_plugins.portal import blocking, on_portal
-from rag_memory_plugins.results import Context, EraseReceipt, SearchResult, Stats, TokenBudget
-from rag_memory_plugins.types import LEVELS, Image, Level, Message, Messages, Role, ToolCall
+from rag_memory_plugins.ports import Query
+from rag_memory_plugins.results import (
+    Context,
+    EraseReceipt,
+    Hit,
+    SearchResult,
+    Stats,
+    TokenBudget,
+)
+from rag_memory_plugins.types import Image, Level, Messages, Role, ToolCall
 
 if TYPE_CHECKING:
     from rag_memory_plugins.memory.memory import Memory
@@ -24,11 +46,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation"]
 
-MAX_HITS: Final = 1_000
 _RECENT_LOOKED_AT: Final = 200
 """Turns read for the recent part: nothing in a context grows with the history."""
 
-Said = Message | str | Mapping[str, Any]
+Names = str | Collection[str]
 
 
 class Conversation:
@@ -90,14 +111,14 @@ class Conversation:
             "metadata": metadata,
         }
         set_fields = {key: value for key, value in given.items() if value}
-        batch = _batch(message, set_fields)
+        batch = messages_of(message, set_fields)
         await self.memory.astore(self.namespace, batch)
         return batch
 
     @on_portal
     async def arecent(self, limit: int = 20) -> Messages:
         """The last `limit` messages of the session, oldest first."""
-        _limit(limit)
+        check_limit(limit)
         found = await self.memory.log.arecent(self.namespace, limit)
         return Messages(item.message for item in found)
 
@@ -107,14 +128,69 @@ class Conversation:
         return await self.memory.log.amessages(self.namespace)
 
     @on_portal
-    async def asearch(self, query: str, limit: int = 10, *, level: Level = "user") -> SearchResult:
+    async def asearch(
+        self,
+        query: str,
+        limit: int = 10,
+        *,
+        level: Level = "user",
+        since: When | None = None,
+        until: When | None = None,
+        roles: Names | None = None,
+        metadata: Mapping[str, object] | None = None,
+        where: Filter | None = None,
+        window: int = 1,
+        recall: Recall | None = None,
+        min_relevance: float = 0.0,
+    ) -> SearchResult:
         """The messages that matter for `query`, best first, with how they were found.
 
-        Looks through all the user's sessions, or with `level="session"` through this one. Scores
-        are in standard deviations of each lane and mean something only within one search.
-        Raises `InvalidQuery`. An embedder that fails costs its lane, not the search.
+        Looks through all the user's sessions, or with `level="session"` through this one. Only
+        messages of which every filter is true are found; see `Filter` for what the words mean.
+        Each hit comes with the `window` messages to either side of it (2 shows most exchanges);
+        windows of more than 1 that overlap are merged. `recall` weighs the steps of this search.
+        Nothing is returned when what is stored answers the query with a probability below
+        `min_relevance` (0 to 1), which needs a calibration: the local model brings one, others
+        raise `InvalidQuery` until `calibrate` has run.
+
+        Scores are in standard deviations of each lane, over all that is stored, and mean something
+        only within one search. Raises `InvalidQuery`, `InvalidFilter`. An embedder that fails
+        costs its lane, not the search.
         """
-        return await self._search(query, limit, level, neighbours=True)
+        given = combined(where, since=since, until=until, roles=roles, metadata=metadata)
+        return await self._search(
+            query,
+            limit,
+            level=level,
+            where=given,
+            neighbours=window,
+            recall=recall,
+            min_relevance=min_relevance,
+        )
+
+    @on_portal
+    async def afind(
+        self,
+        where: Filter | None = None,
+        limit: int = 100,
+        *,
+        level: Level = "user",
+        since: When | None = None,
+        until: When | None = None,
+        roles: Names | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> tuple[Hit, ...]:
+        """The last `limit` messages stored that match, without a query; oldest first.
+
+        They come as hits, because each needs its session beside it; there is no score.
+        """
+        check_limit(limit)
+        given = combined(where, since=since, until=until, roles=roles, metadata=metadata)
+        found = await self.memory.log.afind(self.namespace, given, limit, checked_level(level))
+        return tuple(
+            Hit(item.message, item.session, 0.0, {}, seq=item.seq, group=item.group)
+            for item in found
+        )
 
     @on_portal
     async def acontext(
@@ -123,14 +199,21 @@ class Conversation:
         budget: int | TokenBudget = 4_000,
         *,
         level: Level = "user",
+        since: When | None = None,
+        until: When | None = None,
+        roles: Names | None = None,
+        metadata: Mapping[str, object] | None = None,
+        where: Filter | None = None,
     ) -> Context:
         """What the model should see for `query`: pins, recent turns, recalled turns.
 
         Never holds more tokens than `budget` (a total, or a `TokenBudget`). A blank `query`
-        recalls nothing. The user's last message is always among the recent turns. Raises
-        `InvalidBudget`, and `BudgetTooSmall` when the pins and that message alone are larger.
+        recalls nothing. The user's last message is always among the recent turns. Filters are
+        about what is recalled; with a recalled tool call come its results. Raises `InvalidBudget`,
+        `InvalidFilter`, and `BudgetTooSmall` when the pins and that message alone are larger.
         """
         started = time.perf_counter()
+        given = combined(where, since=since, until=until, roles=roles, metadata=metadata)
         if not isinstance(query, str):
             raise InvalidQuery("query", query, 'pass a str; "" recalls nothing')
         limits = TokenBudget.of(budget)
@@ -143,7 +226,7 @@ class Conversation:
         if limits.retrieved != 0 and query.strip():
             # Twice as many as fit of the usual length: short ones are taken before long ones.
             most = min(MAX_HITS, 40 + (limits.retrieved or limits.total) // 20)
-            found = await self._search(query, most, level, neighbours=False)
+            found = await self._search(query, most, level=level, where=given)
         groups = {item.group for item in (*pins, *recent) if item.group is not None}
         groups |= {hit.group for hit in found.hits if hit.group is not None}
         whole = await log.agroups(self.namespace.scope, sorted(groups)) if groups else []
@@ -160,7 +243,7 @@ class Conversation:
 
         Raises `InvalidMessage` for an id that is not stored in this session.
         """
-        await self.memory.log.apin(self.namespace, message_id, _level(level))
+        await self.memory.log.apin(self.namespace, message_id, checked_level(level))
 
     @on_portal
     async def aunpin(self, message_id: str) -> None:
@@ -168,12 +251,28 @@ class Conversation:
         await self.memory.log.aunpin(self.namespace, message_id)
 
     @on_portal
-    async def aforget(self, ids: str | Sequence[str]) -> EraseReceipt:
-        """Erase messages of this session by id, from every file. Unknown ids erase nothing."""
-        wanted = [ids] if isinstance(ids, str) else list(ids)
-        if any(not isinstance(item, str) for item in wanted):
-            raise InvalidMessage("ids", ids, "pass message ids, as str")
-        receipt = await self.memory.log.aforget(self.namespace, wanted)
+    async def aforget(
+        self,
+        ids: Names | Filter | None = None,
+        *,
+        where: Filter | None = None,
+        level: Level = "session",
+    ) -> EraseReceipt:
+        """Erase messages of this session by id, from every file. Unknown ids erase nothing.
+
+        With a filter (as `where`, or alone) those that match; with both, those of the ids that do;
+        with `level="user"` of all the user's sessions. Exactly these: the result of a tool call
+        is another message. Raises `InvalidFilter` for a filter that states nothing.
+        """
+        if isinstance(ids, Filter) and where is None:
+            ids, where = None, ids
+        wanted = checked_ids(ids)
+        matching = combined(where)
+        if matching is None and (wanted is None or where is not None):
+            raise InvalidFilter("where", where, "state what to forget; erase() takes everything")
+        receipt = await self.memory.log.aforget(
+            self.namespace, wanted, matching, checked_level(level)
+        )
         self.memory.wake(chore=not receipt.complete)
         return receipt
 
@@ -183,14 +282,14 @@ class Conversation:
 
         The receipt is `complete` when no byte of it is left, else `pending`: see `EraseReceipt`.
         """
-        receipt = await self.memory.log.aerase(self.namespace, _level(level))
+        receipt = await self.memory.log.aerase(self.namespace, checked_level(level))
         self.memory.wake(chore=not receipt.complete)
         return receipt
 
     @on_portal
     async def aexport(self, level: Level = "session") -> list[dict[str, Any]]:
         """Everything stored, in order, as plain values: a message's `to_dict` and its session."""
-        pages = self.memory.log.aexport(self.namespace, _level(level))
+        pages = self.memory.log.aexport(self.namespace, checked_level(level))
         return [{**message.to_dict(), "session": session} async for session, message in pages]
 
     @on_portal
@@ -198,16 +297,56 @@ class Conversation:
         """Counts of everything the user has stored, in all sessions."""
         return await self.memory.log.astats(self.namespace.scope)
 
+    @on_portal
+    async def acalibrate(self, answered: Sequence[str], unanswered: Sequence[str]) -> Calibrated:
+        """Fit `min_relevance` to this user's data: questions that it answers, and some it does not.
+
+        At least 10 of each; 50 are better, and the unanswered ones should sound like the others.
+        Kept for all the user's sessions, for the embedder at hand. Raises `InvalidInput`.
+        """
+        signals = []
+        for questions in (answered, unanswered):
+            asked = [self._asked(question) for question in questions]
+            search = self.memory.asignals
+            signals.append([await search(self.namespace, query) for query in asked])
+        made, worth = fitted(*[[row for row in rows if row] for rows in signals])
+        await self.memory.index.acalibrate(self.namespace.scope, written(made))
+        return worth
+
+    def _asked(self, question: str) -> Query:
+        if not isinstance(question, str) or not question.strip():
+            raise InvalidQuery("question", question, "pass the words to look for, as a str")
+        now = datetime.now(timezone.utc)
+        return Query(question, None, 1, "user", now, 0, recall=self.memory.recall)
+
     async def _search(
-        self, query: str, limit: int, level: Level, *, neighbours: bool
+        self,
+        query: str,
+        limit: int,
+        *,
+        level: Level,
+        where: Filter | None,
+        neighbours: int = 0,
+        recall: Recall | None = None,
+        min_relevance: float = 0.0,
     ) -> SearchResult:
         started = time.perf_counter()
         if not isinstance(query, str) or not query.strip():
             raise InvalidQuery("query", query, "pass the words to look for, as a str")
-        _limit(limit)
-        result = await self.memory.afind(
-            self.namespace, query, limit, _level(level), neighbours=neighbours
+        check_limit(limit)
+        check_window(neighbours)
+        asked = Query(
+            query,
+            None,
+            limit,
+            checked_level(level),
+            datetime.now(timezone.utc),
+            neighbours,
+            where,
+            checked_recall(recall) or self.memory.recall,
+            checked_relevance(min_relevance),
         )
+        result = await self.memory.asearch(self.namespace, asked)
         self._emit("search", started, hits=len(result), degraded=len(result.degraded))
         return result
 
@@ -219,6 +358,7 @@ class Conversation:
     recent = blocking(arecent)
     messages = blocking(amessages)
     search = blocking(asearch)
+    find = blocking(afind)
     context = blocking(acontext)
     pin = blocking(apin)
     unpin = blocking(aunpin)
@@ -226,47 +366,10 @@ class Conversation:
     erase = blocking(aerase)
     export = blocking(aexport)
     stats = blocking(astats)
+    calibrate = blocking(acalibrate)
 
     def __repr__(self) -> str:
         space = self.namespace
         return (
             f"Conversation(tenant={space.tenant!r}, user={space.user!r}, session={space.session!r})"
         )
-
-
-def _batch(message: Said | Sequence[Said], given: dict[str, Any]) -> Messages:
-    if isinstance(message, str):
-        return Messages([_from_text(message, given)])
-    if given:
-        names = ", ".join(given)
-        raise InvalidMessage(names, given, "pass these with a str, or set them in the message")
-    if isinstance(message, (Message, Mapping)):
-        return Messages([_one(message)])
-    if not isinstance(message, Sequence) or not message:
-        raise InvalidMessage("message", message, "pass a Message, a str, a mapping or a list")
-    return Messages(_one(item) for item in message)
-
-
-def _from_text(text: str, given: dict[str, Any]) -> Message:
-    return Message.from_dict({"role": "user", "content": text, **given})
-
-
-def _one(item: object) -> Message:
-    if isinstance(item, Message):
-        return item
-    if isinstance(item, str):
-        return Message("user", item)
-    if isinstance(item, Mapping):
-        return Message.from_dict(item)
-    raise InvalidMessage("message", item, "pass a Message, a str or a mapping")
-
-
-def _limit(limit: object) -> None:
-    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_HITS:
-        raise InvalidQuery("limit", limit, f"pass an int from 1 to {MAX_HITS}")
-
-
-def _level(level: str) -> Any:
-    if level not in LEVELS:
-        raise InvalidQuery("level", level, nearest(str(level), LEVELS))
-    return level

@@ -8,30 +8,35 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, overload
 
-from rag_memory_plugins.errors import InvalidNamespace, shorten
+from rag_memory_plugins.errors import InvalidNamespace
 from rag_memory_plugins.events import Event, Hook, emit
 from rag_memory_plugins.memory.conversation import Conversation
-from rag_memory_plugins.memory.outbox import check_vectors
+from rag_memory_plugins.memory.searching import INLINE, Search
 from rag_memory_plugins.namespace import Namespace, SharedUser
 from rag_memory_plugins.portal import blocking, get_portal, on_portal, strict
 from rag_memory_plugins.results import SearchResult
-from rag_memory_plugins.types import Level, Message
+from rag_memory_plugins.types import Message
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
 
+    from rag_memory_plugins.config import Recall
     from rag_memory_plugins.memory.outbox import Outbox
     from rag_memory_plugins.portal import Portal
-    from rag_memory_plugins.ports import Embedder, Found, MessageLog, TokenCounter, VectorIndex
+    from rag_memory_plugins.ports import (
+        Embedder,
+        MessageLog,
+        Query,
+        Reranker,
+        TokenCounter,
+        VectorIndex,
+    )
 
 __all__ = ["Lifetime", "Memory"]
-
-INLINE: Final = 8
-"""Messages that a search embeds itself, so that what was just said is found by meaning too."""
 
 
 class Memory:
@@ -60,6 +65,8 @@ class Memory:
         counter: TokenCounter,
         secret: str,
         hooks: tuple[Hook, ...],
+        recall: Recall,
+        reranker: Reranker | None,
         lifetime: Lifetime,
     ) -> None:
         self.name = name
@@ -70,8 +77,10 @@ class Memory:
         self.secret = secret
         self.hooks = hooks
         self.portal = get_portal()
-        self._no_embedder = no_embedder
+        self.recall = recall
+        self.reranker = reranker
         self._lifetime = lifetime
+        self._search = Search(index, embedder, no_embedder, reranker, hooks, self._embed_pending)
         # What nobody holds any more is closed too, so that running a notebook cell again does not
         # leave threads behind; the lifetime must therefore not know the memory.
         self._abandoned = weakref.finalize(self, _abandon, self.portal, lifetime)
@@ -156,36 +165,13 @@ class Memory:
         data = {"messages": len(batch), "new": new}
         self.emit(Event("log.append", namespace.scope.key, seconds, data))
 
-    async def afind(
-        self, namespace: Namespace, query: str, limit: int, level: Level, *, neighbours: bool
-    ) -> SearchResult:
-        """Search every lane that can run, and say what of each; on the portal."""
-        vector, dense, degraded = None, f"off: {self._no_embedder}", []
-        if self.embedder is not None and self.index.ready:
-            dense = "ok"
-            try:
-                vector = await self.embedder.aembed_query(query)
-                check_vectors(self.embedder, vector[None, :])
-            except (
-                Exception
-            ) as error:  # a user's embedder may raise anything; keywords still answer
-                dense = f"failed: {shorten(error)}"
-                degraded.append(f"dense: {shorten(error)}")
+    async def asearch(self, namespace: Namespace, query: Query) -> SearchResult:
+        """One search of a namespace, as `Conversation.search` asks for it; on the portal."""
+        return await self._search.arun(namespace, query)
 
-        async def search() -> Found:
-            return await self.index.asearch(namespace, query, vector, limit, level, neighbours)
-
-        found = await search()
-        if vector is not None and 0 < found.pending <= INLINE:
-            try:
-                await self._embed_pending(namespace)
-            except Exception as error:  # as above; the outbox tries these messages again
-                degraded.append(f"dense: {found.pending} pending ({shorten(error)})")
-            found = await search()
-        if vector is not None and found.pending:
-            dense = f"ok, {found.pending} pending"
-        lanes = {"keywords": "ok", "dense": dense}
-        return SearchResult(query, found.hits, lanes, tuple(degraded))
+    async def asignals(self, namespace: Namespace, query: Query) -> tuple[float, ...]:
+        """The signals of a search, to calibrate by; on the portal."""
+        return await self._search.asignals(namespace, query)
 
     async def _embed_pending(self, namespace: Namespace) -> None:
         pending = await self.index.apending(namespace.scope, INLINE)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.errors import EmbedderError
 from rag_memory_plugins.events import Event, Hook, emit
+from rag_memory_plugins.retrieval.encoding import aencode_documents
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -119,15 +120,15 @@ class Outbox:
         """Embed these messages and write their vectors."""
         if self._embedder is None:  # keywords alone: the index leases nothing
             return
-        vectors = await self._embedder.aembed_documents([item.text for item in batch])
-        if len(vectors) != len(batch):
+        encoded = await aencode_documents(self._embedder, [item.text for item in batch])
+        if len(encoded) != len(batch):
             raise EmbedderError(
-                f"embedder {self._embedder.fingerprint}: {len(vectors)} results for {len(batch)} "
+                f"embedder {self._embedder.fingerprint}: {len(encoded)} results for {len(batch)} "
                 "texts; it must give one array for each"
             )
-        for pieces in vectors:
-            check_vectors(self._embedder, pieces)
-        await self._index.astore(batch, vectors)
+        for item in encoded:
+            check_vectors(self._embedder, item.vectors)
+        await self._index.astore(batch, encoded)
 
     def _backoff(self) -> float:
         self._pause = min(LAST_RETRY, max(FIRST_RETRY, 2 * self._pause))

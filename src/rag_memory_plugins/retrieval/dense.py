@@ -49,6 +49,12 @@ class DenseRows:
         return self._has.values
 
     @property
+    def vectors(self) -> Floats:
+        """Each row's first piece, shape (rows, dimension); zero for a row without."""
+        values: Floats = self._vectors.values
+        return values
+
+    @property
     def settled(self) -> int:
         """How many rows were embedded, those without a text included."""
         return int(np.count_nonzero(self._settled.values))

@@ -11,6 +11,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -18,9 +19,11 @@ import numpy as np
 
 from rag_memory_plugins.errors import EmbedderError, ForkedProcess, InvalidInput, MissingExtra
 from rag_memory_plugins.portal import Threads
+from rag_memory_plugins.ports import Encoded
+from rag_memory_plugins.retrieval.encoding import aencode_documents, aencode_query
 
 if TYPE_CHECKING:
-    from rag_memory_plugins.ports import Embedder, Vectors
+    from rag_memory_plugins.ports import Embedder, TokenVectors, Vectors
 
 __all__ = ["CachedEmbedder", "MiniLM", "default_embedder", "missing_local_reason"]
 
@@ -40,6 +43,11 @@ STRIDE: Final = 200  # so 54 tokens, some three sentences, stand in both of two 
 QUERY_PIECES: Final = 8  # about 1,650 tokens; a longer question is a document
 JOB_TEXTS: Final = 32
 JOB_TOKENS: Final = 1024  # padded; larger runs are no faster, and take 2.6 s instead of 0.25 s
+TOKEN_WIDTH: Final = 64
+TOKEN_SCALE: Final = 200.0
+TOKEN_PIECES: Final = 4  # about 850 tokens, 54 KB: a longer text is found by its vectors and words
+NO_TOKENS: Final = np.empty((0, TOKEN_WIDTH), np.int8)
+PROJECTION: Final = TOKENIZER.with_name("tokens.npy")
 WORKERS: Final = ("rag-memory-queries", "rag-memory-documents")
 QUERIES, DOCUMENTS = 0, 1
 
@@ -58,15 +66,15 @@ class MiniLM:
     >>> import asyncio
     >>> minilm = MiniLM(threads=1)
     >>> minilm.fingerprint
-    'all-MiniLM-L6-v2/int8/8199be6f699a/1/384'
+    'all-MiniLM-L6-v2/int8/8199be6f699a/2/384'
     >>> asyncio.run(minilm.aembed_query("Which database did we choose?")).shape
     (384,)
     >>> asyncio.run(minilm.aclose())
     """
 
     dimension: Final = DIMENSION
-    # The 1 is the version of cutting and pooling: raise it when either changes a vector.
-    fingerprint: Final = f"all-MiniLM-L6-v2/int8/{MODEL_SHA256[:12]}/1/{DIMENSION}"
+    # The 2 is the version of cutting and pooling: raise it when either changes a vector.
+    fingerprint: Final = f"all-MiniLM-L6-v2/int8/{MODEL_SHA256[:12]}/2/{DIMENSION}"
 
     def __init__(self, *, threads: int | None = None, model: str | Path | None = None) -> None:
         if threads is not None and (not isinstance(threads, int) or threads < 1):
@@ -88,21 +96,38 @@ class MiniLM:
 
     async def aembed_query(self, text: str) -> Vectors:
         """One question, shape (384,). Raises `EmbedderError`, for a text without words too."""
+        vector: Vectors = (await self.aencode_query(text)).vectors[0]
+        return vector
+
+    async def aencode_query(self, text: str) -> Encoded:
+        """One question with its token vectors, shape (tokens, 64), of its first 254 tokens."""
         return await self._run(QUERIES, lambda model: model.query(text))
 
     async def aembed_documents(self, texts: Sequence[str]) -> list[Vectors]:
         """For each text its pieces, shape (pieces, 384); a text without words gives none."""
+        return [item.vectors for item in await self.aencode_documents(texts)]
+
+    async def aencode_documents(self, texts: Sequence[str]) -> list[Encoded]:
+        """Each text's pieces and token vectors, shape (tokens, 64), of its first 4 pieces."""
         of_texts: list[list[list[int]]] = []
         for start in range(0, len(texts), JOB_TEXTS):
             cut = functools.partial(_Model.cut, texts=texts[start : start + JOB_TEXTS])
             of_texts += await self._run(DOCUMENTS, cut)
         pieces = [piece for of_text in of_texts for piece in of_text]
-        rows = np.empty((len(pieces), DIMENSION), np.float32)
+        vectors = np.empty((len(pieces), DIMENSION), np.float32)
+        tokens: list[TokenVectors] = [NO_TOKENS] * len(pieces)
         for job in _jobs(pieces):
             embed = functools.partial(_Model.embed, pieces=[pieces[at] for at in job])
-            rows[job] = await self._run(DOCUMENTS, embed)
-        ends = np.cumsum([len(of_text) for of_text in of_texts], dtype=np.intp)
-        return np.split(rows, ends[:-1]) if of_texts else []
+            vectors[job], found = await self._run(DOCUMENTS, embed)
+            for at, rows in zip(job, found, strict=True):
+                tokens[at] = rows
+        encoded, start = [], 0
+        for of_text in of_texts:
+            end = start + len(of_text)
+            first = tokens[start : min(end, start + TOKEN_PIECES)]
+            encoded.append(Encoded(vectors[start:end], np.concatenate([NO_TOKENS, *first])))
+            start = end
+        return encoded
 
     async def aclose(self) -> None:
         """End the workers, free the model; calls that run or come later are refused."""
@@ -183,14 +208,16 @@ class _Model:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 
+        self._projection = _projection()
+
     def cut(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """For each text its pieces, as token ids without [CLS] and [SEP]."""
         # One by one: encode_batch starts threads of its own, which do not survive a fork.
         encode = self._tokenizer.encode
         return [_pieces(encode(text, add_special_tokens=False).ids) for text in texts]
 
-    def embed(self, pieces: Sequence[Sequence[int]]) -> Vectors:
-        """Unit vectors of the pieces, shape (pieces, 384), in one run of the model."""
+    def embed(self, pieces: Sequence[Sequence[int]]) -> tuple[Vectors, list[TokenVectors]]:
+        """(unit vectors, shape (pieces, 384); token vectors of each) in one run of the model."""
         lengths = [len(piece) + 2 for piece in pieces]
         ids = np.zeros((len(pieces), max(lengths)), np.int64)
         mask = np.zeros_like(ids)
@@ -199,17 +226,39 @@ class _Model:
             mask[row, :length] = 1
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         hidden = self._session.run(["last_hidden_state"], feed)[0]
+        vectors, tokens = [], []
         # Each row over its own length: what the padding holds cannot touch the last bit.
-        return _unit(np.stack([hidden[row, :count].mean(0) for row, count in enumerate(lengths)]))
+        for row, length in enumerate(lengths):
+            vectors.append(hidden[row, :length].mean(0))
+            tokens.append(_token_vectors(hidden[row, 1 : length - 1], self._projection))
+        return _unit(np.stack(vectors)), tokens
 
-    def query(self, text: str) -> Vectors:
-        """The unit vector of a question, shape (384,)."""
-        pieces = self.cut([text])[0][:QUERY_PIECES]
+    def query(self, text: str) -> Encoded:
+        """A question's unit vector, shape (1, 384), and token vectors."""
+        whole = self._tokenizer.encode(text, add_special_tokens=False)
+        pieces = _pieces(whole.ids)[:QUERY_PIECES]
         if not pieces:
             raise EmbedderError("the query holds no words; ask with at least one")
-        rows = [self.embed([piece])[0] for piece in pieces]
+        rows = [self.embed([piece]) for piece in pieces]
+        vectors = np.concatenate([vector for vector, _ in rows])
         # One piece stays as it is, so that a query equals the document of the same text.
-        return rows[0] if len(rows) == 1 else _unit(np.mean(rows, axis=0))
+        if len(rows) > 1:
+            vectors = _unit(np.mean(vectors, axis=0, keepdims=True))
+        spans = tuple((start, end) for start, end in whole.offsets[:PIECE])
+        return Encoded(vectors, rows[0][1][0], spans)
+
+
+def _projection() -> Vectors:
+    """The 64 directions in which token vectors differ most, shape (384, 64); see the file's README."""
+    matrix: Vectors = np.load(PROJECTION).astype(np.float32)
+    return matrix
+
+
+def _token_vectors(hidden: Vectors, projection: Vectors) -> TokenVectors:
+    """Rows of unit length times 200, cut to int8: what is over 127 is rare."""
+    rows = _unit(hidden @ projection)
+    tokens: TokenVectors = np.clip(np.rint(rows * TOKEN_SCALE), -127, 127).astype(np.int8)
+    return tokens
 
 
 def _pieces(ids: list[int]) -> list[list[int]]:
@@ -255,7 +304,7 @@ class CachedEmbedder:
     Documents pass through. Cached vectors are read-only. A query that fails is not remembered.
 
     >>> CachedEmbedder(MiniLM(), entries=100).fingerprint
-    'all-MiniLM-L6-v2/int8/8199be6f699a/1/384'
+    'all-MiniLM-L6-v2/int8/8199be6f699a/2/384'
     """
 
     def __init__(self, embedder: Embedder, entries: int = 1024) -> None:
@@ -266,25 +315,35 @@ class CachedEmbedder:
         self.dimension = embedder.dimension
         self.entries = entries
         self._lock = threading.Lock()
-        self._vectors: OrderedDict[str, Vectors] = OrderedDict()
+        self._queries: OrderedDict[str, Encoded] = OrderedDict()
 
     async def aembed_query(self, text: str) -> Vectors:
         """The wrapped embedder's vector, shape (dimension,), read-only. Raises as it does."""
-        with self._lock:
-            known = self._vectors.get(text)
-            if known is not None:
-                self._vectors.move_to_end(text)
-                return known
-        vector = (await self.embedder.aembed_query(text)).copy()
-        vector.flags.writeable = False
-        with self._lock:
-            self._vectors[text] = vector
-            if len(self._vectors) > self.entries:
-                self._vectors.popitem(last=False)
+        vector: Vectors = (await self.aencode_query(text)).vectors[0]
         return vector
+
+    async def aencode_query(self, text: str) -> Encoded:
+        """The same with token vectors, if the wrapped embedder gives any."""
+        with self._lock:
+            known = self._queries.get(text)
+            if known is not None:
+                self._queries.move_to_end(text)
+                return known
+        fresh = await aencode_query(self.embedder, text)
+        vectors = fresh.vectors.copy()
+        vectors.flags.writeable = False
+        encoded = replace(fresh, vectors=vectors)
+        with self._lock:
+            self._queries[text] = encoded
+            if len(self._queries) > self.entries:
+                self._queries.popitem(last=False)
+        return encoded
 
     async def aembed_documents(self, texts: Sequence[str]) -> list[Vectors]:
         return await self.embedder.aembed_documents(texts)
+
+    async def aencode_documents(self, texts: Sequence[str]) -> list[Encoded]:
+        return await aencode_documents(self.embedder, texts)
 
     async def aclose(self) -> None:
         await self.embedder.aclose()

@@ -23,10 +23,10 @@ import numpy as np
 import Stemmer
 from numpy.typing import NDArray
 
-__all__ = ["ANALYZER", "Postings", "Spread", "bm25", "term_hashes", "terms_of"]
+__all__ = ["ANALYZER", "Postings", "Spread", "bm25", "term_hashes", "terms_of", "word_hashes"]
 
-ANALYZER: Final = "snowball-english+bigrams/1"
-"""Changes whenever `terms_of` changes: stored terms of another analyzer are made again."""
+ANALYZER: Final = "snowball-english+bigrams/2"
+"""Changes whenever what is derived of a text changes: rows of another analyzer are made again."""
 
 K1: Final = 0.9
 B: Final = 0.4
@@ -97,6 +97,12 @@ def terms_of(text: str) -> list[int]:
         else:
             found.extend(_unspaced(word))
     return found
+
+
+def word_hashes(text: str) -> list[int]:
+    """Hashes of the words in `text` as they are, unstemmed: to tell whose name stands in it."""
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
+    return [_hash(word.removesuffix("'s")) for word in _WORD.findall(folded)]
 
 
 def _unspaced(word: str) -> Iterable[int]:
@@ -170,6 +176,10 @@ class Postings:
             rows = np.concatenate([rows, tail_rows[terms == key]])
         return rows
 
+    def idf(self, term: int) -> float:
+        """Inverse document frequency of a term over single rows; the most for an unknown one."""
+        return _idf(_distinct(self.find(term)), self.count)
+
     @property
     def nbytes(self) -> int:
         return self.terms.nbytes + self.rows.nbytes + 8 * self.tail_size
@@ -221,6 +231,14 @@ class Spread:
         return total
 
 
+def _distinct(rows: NDArray[np.int32]) -> int:
+    return 1 + int(np.count_nonzero(np.diff(rows))) if len(rows) else 0
+
+
+def _idf(holding: int, count: int) -> float:
+    return float(np.log1p((count - holding + 0.5) / (holding + 0.5)))
+
+
 def bm25(
     postings: Postings, query: list[int], lengths: NDArray[np.float64], spread: Spread
 ) -> NDArray[np.float64]:
@@ -237,8 +255,7 @@ def bm25(
         rows = postings.find(term)
         if not len(rows):
             continue
-        holding = 1 + np.count_nonzero(np.diff(rows))
-        idf = np.log1p((count - holding + 0.5) / (holding + 0.5))
+        idf = _idf(_distinct(rows), count)
         spread_out = spread.of(rows)
         near = np.flatnonzero(spread_out)
         frequency = spread_out[near]

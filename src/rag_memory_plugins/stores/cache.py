@@ -5,11 +5,31 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rag_memory_plugins.retrieval.corpus import Corpus
 from rag_memory_plugins.retrieval.dense import DenseRows
 
-__all__ = ["Loaded", "ScopeCache"]
+__all__ = ["Loaded", "ScopeCache", "TokenCache"]
+
+TOKEN_BYTES: Final = 32 * 2**20
+"""Token vectors one scope keeps in memory, some 14,000 messages'; then it begins anew."""
+
+
+class TokenCache(dict[int, NDArray[np.int8]]):
+    """Token vectors by row, of the rows that were candidates lately."""
+
+    nbytes: int = 0
+
+    def __setitem__(self, row: int, tokens: NDArray[np.int8]) -> None:
+        if self.nbytes > TOKEN_BYTES:
+            self.clear()
+            self.nbytes = 0
+        self.nbytes += tokens.nbytes
+        super().__setitem__(row, tokens)
 
 
 @dataclass
@@ -19,6 +39,7 @@ class Loaded:
     generation: int
     corpus: Corpus = field(default_factory=Corpus)
     dense: DenseRows | None = None
+    tokens: TokenCache = field(default_factory=TokenCache)
     seq: int = 0
     vid: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -26,7 +47,8 @@ class Loaded:
 
     @property
     def nbytes(self) -> int:
-        return self.corpus.nbytes + (self.dense.nbytes if self.dense is not None else 0)
+        dense = self.dense.nbytes if self.dense is not None else 0
+        return self.corpus.nbytes + dense + self.tokens.nbytes
 
 
 class ScopeCache:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Select, delete, select, update
+import numpy as np
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from rag_memory_plugins.filters import Filter
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.results import EraseReceipt
+from rag_memory_plugins.stores import filtering
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import (
+    calibrations,
     indexes,
     keywords,
     messages,
@@ -28,6 +32,7 @@ from rag_memory_plugins.stores.schema import (
     scopes,
     sessions,
     text_hash,
+    tokens,
     vectors,
 )
 from rag_memory_plugins.types import Level
@@ -52,36 +57,64 @@ async def aerase(database: Database, namespace: Namespace, level: Level) -> Eras
         chosen = select(keywords.c.seq).where(keywords.c.scope_id == scope_id)
         if level == "session":
             chosen = chosen.where(keywords.c.session_id == session_id)
-        gone = _delete(connection, scope_id, chosen)
+        gone = _delete(connection, scope_id, [row.seq for row in connection.execute(chosen)])
         if level == "session":
             connection.execute(delete(sessions).where(sessions.c.id == session_id))
         else:
             connection.execute(delete(sessions).where(sessions.c.scope_id == scope_id))
+            connection.execute(delete(calibrations).where(calibrations.c.scope_id == scope_id))
             connection.execute(delete(scopes).where(scopes.c.id == scope_id))
         return gone
 
     return await _finished(database, namespace, level, await database.awrite(unit))
 
 
-async def aforget(database: Database, namespace: Namespace, ids: Sequence[str]) -> EraseReceipt:
-    """Erase messages of a session by their ids."""
-    hashes = [text_hash(message_id) for message_id in ids]
+async def aforget(
+    database: Database,
+    namespace: Namespace,
+    ids: Sequence[str] | None,
+    where: Filter | None,
+    level: Level,
+) -> EraseReceipt:
+    """Erase messages of a session, or of all a user's: those of these ids that match.
+
+    What matches is looked for in the transaction that erases it. A tool call and its result are
+    two messages here: erasing more than was asked for would be worse than parting them.
+    """
+    session = namespace.session if level == "session" else None
 
     def unit(connection: Connection) -> dict[str, int]:
         place = _find(connection, namespace)
-        if place is None or place[1] is None:
+        if place is None or (level == "session" and place[1] is None):
             return dict.fromkeys(("messages", "vectors", "pins"), 0)
-        total = dict.fromkeys(("messages", "vectors", "pins"), 0)
-        for some in in_batches(hashes):
-            chosen = select(messages.c.seq).where(
-                messages.c.session_id == place[1],
-                messages.c.id_hash.in_(some),
-            )
-            for name, count in _delete(connection, place[0], chosen).items():
-                total[name] += count
-        return total
+        scope_id, session_id = place
+        chosen = None if ids is None else _by_id(connection, scope_id, session_id, ids, level)
+        if chosen is None or (chosen and where is not None):
+            matching = filtering.seqs(connection, scope_id, where, session).tolist()
+            chosen = matching if chosen is None else np.intersect1d(chosen, matching).tolist()
+        return _delete(connection, scope_id, chosen)
 
-    return await _finished(database, namespace, "session", await database.awrite(unit))
+    return await _finished(database, namespace, level, await database.awrite(unit))
+
+
+def _by_id(
+    connection: Connection,
+    scope_id: int,
+    session_id: int | None,
+    ids: Sequence[str],
+    level: Level,
+) -> list[int]:
+    """Seqs of the messages of these ids; the same id may be in several sessions."""
+    inside = select(sessions.c.id).where(sessions.c.scope_id == scope_id)
+    if level == "session":
+        inside = inside.where(sessions.c.id == session_id)
+    found: list[int] = []
+    for some in in_batches([text_hash(message_id) for message_id in ids]):
+        query = select(messages.c.seq).where(
+            messages.c.session_id.in_(inside), messages.c.id_hash.in_(some)
+        )
+        found += connection.execute(query).scalars()
+    return found
 
 
 async def afinish(database: Database) -> bool:
@@ -113,17 +146,20 @@ def _find(connection: Connection, namespace: Namespace) -> tuple[int, int | None
     return None if row is None else (row[0], row[1])
 
 
-def _delete(connection: Connection, scope_id: int, chosen: Select[Any]) -> dict[str, int]:
-    seqs = [row[0] for row in connection.execute(chosen)]
+def _delete(connection: Connection, scope_id: int, seqs: Sequence[int]) -> dict[str, int]:
     gone = {"messages": 0, "vectors": 0, "pins": 0}
     for some in in_batches(seqs):
         for name, table in (("pins", pins), ("messages", messages)):
             gone[name] += connection.execute(delete(table).where(table.c.seq.in_(some))).rowcount
         connection.execute(delete(keywords).where(keywords.c.seq.in_(some)))
-        # Naming every index lets these two use their own: a scan would grow with all tenants.
+        # Naming every index lets these three use their own: a scan would grow with all tenants.
         every = select(indexes.c.id)
         of_index = vectors.c.index_id.in_(every) & vectors.c.seq.in_(some)
         gone["vectors"] += connection.execute(delete(vectors).where(of_index)).rowcount
+        of_tokens = tokens.c.index_id.in_(every) & tokens.c.seq.in_(some)
+        connection.execute(delete(tokens).where(of_tokens))
+        fine = tokens.c.index_id.in_(every) & tokens.c.seq.in_(some)
+        connection.execute(delete(tokens).where(fine))
         queued = outbox.c.index_id.in_(every) & (outbox.c.scope_id == scope_id)
         connection.execute(delete(outbox).where(queued & outbox.c.seq.in_(some)))
     if seqs:

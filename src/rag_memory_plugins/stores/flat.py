@@ -10,50 +10,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from time import perf_counter
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import (
     Connection,
-    bindparam,
     delete,
     func,
     insert,
     select,
     update,
 )
+from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.namespace import Namespace, Scope
-from rag_memory_plugins.ports import Found, Pending
-from rag_memory_plugins.results import Hit
-from rag_memory_plugins.retrieval.corpus import Corpus, Row
-from rag_memory_plugins.retrieval.dense import DenseRows
-from rag_memory_plugins.retrieval.lexical import ANALYZER, terms_of
-from rag_memory_plugins.retrieval.retriever import Ranked, rank
-from rag_memory_plugins.stores import queueing
-from rag_memory_plugins.stores.cache import Loaded, ScopeCache
+from rag_memory_plugins.ports import Encoded, Found, Pending, Query
+from rag_memory_plugins.retrieval.lexical import ANALYZER
+from rag_memory_plugins.retrieval.retriever import Ranking, rank
+from rag_memory_plugins.stores import filtering, queueing, snapshot
+from rag_memory_plugins.stores.cache import ScopeCache
 from rag_memory_plugins.stores.database import Database
-from rag_memory_plugins.stores.rows import in_batches, message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
+    calibrations,
     indexes,
-    keywords,
-    messages,
     meta,
     outbox,
     scopes,
-    sessions,
-    text_hash,
-    vectors,
 )
 from rag_memory_plugins.stores.sql import find_scope
-from rag_memory_plugins.types import Level, Messages
 
 __all__ = ["FlatIndex"]
-
-_SCOPES: Final = 8
-"""Scopes that share one lease, and how many are looked at to find them."""
-_VISITS: Final = 256
 
 
 class FlatIndex:
@@ -126,71 +111,72 @@ class FlatIndex:
 
         await self.database.awrite(unit)
 
-    async def asearch(
-        self,
-        namespace: Namespace,
-        query: str,
-        vector: NDArray[np.float32] | None,
-        limit: int,
-        level: Level,
-        neighbours: bool = True,
-    ) -> Found:
-        """The best `limit` messages of one snapshot; see `ports.VectorIndex`."""
-        terms = terms_of(query)
+    async def asearch(self, namespace: Namespace, query: Query) -> Found:
+        """The best messages of one snapshot; see `ports.VectorIndex`."""
+        question = snapshot.question_of(query)
 
         def unit(connection: Connection) -> tuple[Found, bool]:
-            place = _heads(connection, namespace, self._index_id)
+            place = snapshot.heads(connection, namespace, self._index_id, self.fingerprint or "")
             if place is None:
                 return Found((), 0, 0), True
             loaded = self._cache.get(place.id, place.generation)
+            where = query.where
+            allowed = filtering.seqs(connection, place.id, where) if where is not None else None
             with loaded.lock:
-                self._refresh(connection, loaded, place)
-                session = place.session if level == "session" else None
-                ranked = (
-                    rank(loaded.corpus, loaded.dense, vector, terms, limit, session)
-                    if level == "user" or session is not None
-                    else []
+                started = perf_counter()
+                snapshot.refresh(connection, loaded, place, self._index_id, self.dimension)
+                loading = perf_counter() - started
+                ranking = Ranking()
+                if query.level == "user" or place.session is not None:
+                    ranking = rank(
+                        loaded.corpus,
+                        loaded.dense,
+                        question,
+                        query.limit,
+                        settings=query.recall,
+                        session=place.session if query.level == "session" else None,
+                        allowed=allowed,
+                        source=partial(snapshot.tokens_of, connection, loaded, self._index_id),
+                    )
+                seqs, around = snapshot.places(
+                    loaded.corpus, ranking.rows, query.neighbours, allowed
                 )
-                seqs, around = _places(loaded.corpus, ranked, neighbours)
                 total = len(loaded.corpus)
                 waiting = total - loaded.dense.settled if loaded.dense is not None else 0
                 self._cache.account(place.id, loaded)
-            return Found(_hits(connection, ranked, seqs, around), total, waiting), bool(
-                place.active
+            started = perf_counter()
+            hits = snapshot.hits_of(connection, ranking.rows, seqs, around)
+            seconds = {"load": loading, **ranking.seconds, "read": perf_counter() - started}
+            found = Found(
+                hits, total, waiting, seconds, ranking.off, ranking.signals, place.calibration
             )
+            return found, bool(place.active)
 
         found, active = await self.database.aread(unit)
         if not active and self._index_id and not self.database.readonly:
             await self._areactivate()
         return found
 
-    def _refresh(self, connection: Connection, loaded: Loaded, place: Any) -> None:
-        """Append what the snapshot holds beyond the cached columns."""
-        if (place.seq or 0) > loaded.seq:
-            rows = connection.execute(_NEW_ROWS, {"scope": place.id, "seq": loaded.seq})
-            loaded.corpus.extend(
-                [
-                    Row(row.seq, row.session_id, row.flags, np.frombuffer(row.terms, "<u8"))
-                    for row in rows
-                ]
+    async def acalibrate(self, scope: Scope, calibration: str) -> None:
+        """Keep a scope's calibration of this embedder."""
+
+        def unit(connection: Connection) -> None:
+            scope_id = find_scope(connection, scope)
+            if scope_id is None:
+                return
+            row = {
+                "scope_id": scope_id,
+                "fingerprint": self.fingerprint or "",
+                "data": calibration,
+            }
+            statement = upsert(calibrations).values(row)
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["scope_id", "fingerprint"], set_={"data": calibration}
+                )
             )
-            loaded.seq = place.seq
-        if not self._index_id:
-            return
-        if loaded.dense is None:
-            loaded.dense = DenseRows(self.dimension)
-        loaded.dense.resize(len(loaded.corpus))
-        if (place.vid or 0) > loaded.vid:
-            values = {"index": self._index_id, "scope": place.id, "vid": loaded.vid}
-            found = connection.execute(_NEW_VECTORS, values).all()
-            # One conversion for all: a cold scope is thousands of small blobs.
-            flat = np.frombuffer(b"".join(row.data for row in found), "<f2").astype(np.float32)
-            pieces = flat.reshape(-1, self.dimension)
-            counts = [len(row.data) // (2 * self.dimension) for row in found]
-            split = np.split(pieces, np.cumsum(counts)[:-1])
-            rows_of = loaded.corpus.row_of([row.seq for row in found])
-            loaded.dense.update(loaded.corpus, rows_of, split)
-            loaded.vid = place.vid
+
+        await self.database.awrite(unit)
 
     async def apending(self, scope: Scope, limit: int) -> list[Pending]:
         """Up to `limit` messages of the scope without a vector, oldest first."""
@@ -223,12 +209,12 @@ class FlatIndex:
         seqs = [seq for _, seq in taken]
         return await self.database.aread(lambda c: queueing.texts(c, seqs))
 
-    async def astore(self, pending: Sequence[Pending], data: Sequence[NDArray[np.float32]]) -> int:
+    async def astore(self, pending: Sequence[Pending], encoded: Sequence[Encoded]) -> int:
         """Write vectors of messages that still exist and settle them; return how many."""
         if not pending:
             return 0
         return await self.database.awrite(
-            lambda connection: queueing.store(connection, self._index_id, pending, data)
+            lambda connection: queueing.store(connection, self._index_id, pending, encoded)
         )
 
     async def arelease(self, pending: Sequence[Pending], seconds: float) -> None:
@@ -265,100 +251,3 @@ class FlatIndex:
         await self.arebuild(vectors_too=False)
         done = update(meta).where(meta.c.key == "analyzer").values(value=ANALYZER)
         await self.database.awrite(lambda c: c.execute(done).rowcount)
-
-
-def _heads(connection: Connection, namespace: Namespace, index_id: int) -> Any:
-    """The scope's id, generation, session id, and how far its rows and vectors go."""
-    row = connection.execute(
-        _HEADS,
-        {
-            "hash": text_hash(namespace.scope.key),
-            "session": text_hash(namespace.session),
-            "index": index_id,
-        },
-    ).one_or_none()
-    # The hash found the row; the key itself decides, so that no collision crosses the wall.
-    return row if row is not None and row.key == namespace.scope.key else None
-
-
-def _places(
-    corpus: Corpus, ranked: Sequence[Ranked], neighbours: bool
-) -> tuple[list[int], list[list[int]]]:
-    """(seq of each hit, seqs of each hit's neighbours)."""
-    seqs = [int(corpus.seq[item.row]) for item in ranked]
-    if not neighbours:
-        return seqs, [[] for _ in ranked]
-    around = [
-        [
-            int(corpus.seq[row])
-            for row in (corpus.before[item.row], corpus.after[item.row])
-            if row >= 0
-        ]
-        for item in ranked
-    ]
-    return seqs, around
-
-
-def _hits(
-    connection: Connection,
-    ranked: Sequence[Ranked],
-    seqs: Sequence[int],
-    around: Sequence[Sequence[int]],
-) -> tuple[Hit, ...]:
-    wanted = list(dict.fromkeys([*seqs, *(seq for some in around for seq in some)]))
-    stored = {}
-    for some in in_batches(wanted):
-        for row in connection.execute(_BY_SEQ, {"seqs": some}):
-            stored[row.seq] = message_of(row)
-    return tuple(
-        Hit(
-            message=stored[seq].message,
-            session=stored[seq].session,
-            score=item.score,
-            parts=item.parts,
-            neighbours=Messages(stored[near].message for near in some if near in stored),
-            seq=seq,
-            group=stored[seq].group,
-        )
-        for item, seq, some in zip(ranked, seqs, around, strict=True)
-        if seq in stored
-    )
-
-
-# Statements of the read path, built once: see `stores/sql.py`.
-_HEADS: Final = select(
-    scopes.c.id,
-    scopes.c.key,
-    scopes.c.generation,
-    select(sessions.c.id)
-    .where(sessions.c.scope_id == scopes.c.id, sessions.c.name_hash == bindparam("session"))
-    .scalar_subquery()
-    .label("session"),
-    select(func.max(keywords.c.seq))
-    .where(keywords.c.scope_id == scopes.c.id)
-    .scalar_subquery()
-    .label("seq"),
-    select(func.max(vectors.c.id))
-    .where(vectors.c.index_id == bindparam("index"), vectors.c.scope_id == scopes.c.id)
-    .scalar_subquery()
-    .label("vid"),
-    select(indexes.c.active)
-    .where(indexes.c.id == bindparam("index"))
-    .scalar_subquery()
-    .label("active"),
-).where(scopes.c.key_hash == bindparam("hash"))
-_NEW_ROWS: Final = (
-    select(keywords.c.seq, keywords.c.session_id, keywords.c.flags, keywords.c.terms)
-    .where(keywords.c.scope_id == bindparam("scope"), keywords.c.seq > bindparam("seq"))
-    .order_by(keywords.c.seq)
-)
-_NEW_VECTORS: Final = (
-    select(vectors.c.seq, vectors.c.data)
-    .where(
-        vectors.c.index_id == bindparam("index"),
-        vectors.c.scope_id == bindparam("scope"),
-        vectors.c.id > bindparam("vid"),
-    )
-    .order_by(vectors.c.id)
-)
-_BY_SEQ: Final = stored_columns().where(messages.c.seq.in_(bindparam("seqs", expanding=True)))

@@ -10,11 +10,10 @@ from itertools import zip_longest
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from rag_memory_plugins.ports import Pending
+from rag_memory_plugins.ports import Encoded, Pending
 from rag_memory_plugins.retrieval.corpus import index_text
 from rag_memory_plugins.stores.rows import in_batches, keyword_row, message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
@@ -24,6 +23,7 @@ from rag_memory_plugins.stores.schema import (
     outbox,
     scopes,
     sessions,
+    tokens,
     vectors,
 )
 
@@ -90,14 +90,26 @@ def store(
     connection: Connection,
     index_id: int,
     pending: Sequence[Pending],
-    data: Sequence[NDArray[np.float32]],
+    encoded: Sequence[Encoded],
 ) -> int:
     """Write vectors of messages that still exist and take them off the queue; return how many."""
     rows = [
-        {"s": item.seq, "i": index_id, "data": pieces.astype("<f2").tobytes()}
-        for item, pieces in zip(pending, data, strict=True)
+        {"s": item.seq, "i": index_id, "data": made.vectors.astype("<f2").tobytes()}
+        for item, made in zip(pending, encoded, strict=True)
     ]
     written = connection.execute(_INSERT_VECTOR, rows).rowcount
+    token_rows = [
+        {
+            "s": item.seq,
+            "i": index_id,
+            "width": made.tokens.shape[1],
+            "data": made.tokens.astype(np.int8, copy=False).tobytes(),
+        }
+        for item, made in zip(pending, encoded, strict=True)
+        if made.tokens is not None and len(made.tokens)
+    ]
+    if token_rows:
+        connection.execute(_INSERT_TOKENS, token_rows)
     settled = [{"s": item.seq, "o": item.scope_id, "i": index_id} for item in pending]
     connection.execute(_SETTLE, settled)
     return written
@@ -130,6 +142,11 @@ def rebuild(connection: Connection, scope_id: int, *, vectors_too: bool) -> int:
     """Make a scope's keyword rows again, and queue its messages; return how many there are."""
     connection.execute(delete(keywords).where(keywords.c.scope_id == scope_id))
     if vectors_too:
+        connection.execute(
+            delete(tokens).where(
+                tokens.c.seq.in_(select(vectors.c.seq).where(vectors.c.scope_id == scope_id))
+            )
+        )
         connection.execute(delete(vectors).where(vectors.c.scope_id == scope_id))
     query = (
         stored_columns()
@@ -192,6 +209,16 @@ _INSERT_VECTOR: Final = (
         ["index_id", "scope_id", "seq", "data"],
         # Only of a message that exists in this transaction: an erase cannot be undone by a worker.
         select(bindparam("i"), keywords.c.scope_id, keywords.c.seq, bindparam("data")).where(
+            keywords.c.seq == bindparam("s")
+        ),
+    )
+    .on_conflict_do_nothing()
+)
+_INSERT_TOKENS: Final = (
+    upsert(tokens)
+    .from_select(
+        ["index_id", "seq", "width", "data"],
+        select(bindparam("i"), keywords.c.seq, bindparam("width"), bindparam("data")).where(
             keywords.c.seq == bindparam("s")
         ),
     )

@@ -12,7 +12,8 @@ from sqlalchemy import Row, Select, select
 
 from rag_memory_plugins.ports import StoredMessage
 from rag_memory_plugins.retrieval.corpus import index_text, traits
-from rag_memory_plugins.retrieval.lexical import terms_of
+from rag_memory_plugins.retrieval.dates import day_of, days_of
+from rag_memory_plugins.retrieval.lexical import terms_of, word_hashes
 from rag_memory_plugins.stores.schema import messages, sessions, text_hash
 from rag_memory_plugins.types import Message
 
@@ -65,11 +66,16 @@ def message_of(row: Row[Any]) -> StoredMessage:
 
 
 def keyword_row(message: Message) -> dict[str, Any]:
-    """`flags` and `terms` of a message: the date it was said stands among its words."""
-    flags = traits(message)
+    """The derived columns of a message: the date it was said stands among its words."""
     day = f"{message.time.day} {_MONTHS[message.time.month - 1]} {message.time.year}"
     terms = terms_of(f"{day} {index_text(message)}")
-    return {"flags": flags, "terms": np.array(terms, "<u8").tobytes()}
+    days = [day_of(message.time), *days_of(message.content, message.time)]
+    return {
+        "flags": traits(message),
+        "terms": np.array(terms, "<u8").tobytes(),
+        "names": np.array(word_hashes(message.name or ""), "<u8").tobytes(),
+        "days": np.array(days, "<i4").tobytes(),
+    }
 
 
 def message_row(session_id: int, message: Message) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
 )
 from sqlalchemy.schema import SchemaItem
 
@@ -37,6 +38,7 @@ from rag_memory_plugins.errors import StoreCorrupt
 from rag_memory_plugins.retrieval.lexical import ANALYZER
 
 __all__ = [
+    "calibrations",
     "indexes",
     "keywords",
     "messages",
@@ -48,6 +50,7 @@ __all__ = [
     "secret_of",
     "sessions",
     "text_hash",
+    "tokens",
     "vectors",
 ]
 
@@ -110,6 +113,8 @@ keywords: Final = Table(
     Column("session_id", Integer, nullable=False),
     Column("flags", Integer, nullable=False),
     Column("terms", LargeBinary, nullable=False),
+    Column("names", LargeBinary, nullable=False, server_default=text("x''")),
+    Column("days", LargeBinary, nullable=False, server_default=text("x''")),
 )
 # One embedder each. `active` ones get every new message; another is filled when it is opened.
 indexes: Final = _table(
@@ -126,6 +131,23 @@ vectors: Final = _table(
     Column("data", LargeBinary, nullable=False),  # float16, the pieces one after the other
     UniqueConstraint("index_id", "seq"),
     Index("vectors_scope", "index_id", "scope_id"),
+)
+# Token vectors of the messages that have them, read for the first candidates of a search only.
+tokens: Final = _table(
+    "tokens",
+    Column("index_id", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),  # int8, a row of `width` a token
+    UniqueConstraint("index_id", "seq"),
+)
+# What a scope's own questions made of the signals of a search, for one embedder.
+calibrations: Final = _table(
+    "calibrations",
+    Column("scope_id", Integer, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("data", Text, nullable=False),  # JSON: weights and bias
+    UniqueConstraint("scope_id", "fingerprint"),
 )
 # Messages that wait for a vector. `due` is when a lease ends or a retry may start.
 outbox: Final = _table(
@@ -156,7 +178,21 @@ def _first(connection: Connection) -> None:
     connection.execute(insert(meta), [{"key": key, "value": rows[key]} for key in rows])
 
 
-MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [("first", _first)]
+def _recall_columns(connection: Connection) -> None:
+    """Speakers, days and token vectors; `ANALYZER` has changed, so opening fills the columns."""
+    metadata.create_all(connection)
+    held = {column["name"] for column in inspect(connection).get_columns(keywords.name)}
+    for name in ("names", "days"):
+        if name not in held:
+            connection.exec_driver_sql(
+                f"ALTER TABLE keywords ADD COLUMN {name} BLOB NOT NULL DEFAULT x''"
+            )
+
+
+MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [
+    ("first", _first),
+    ("recall columns", _recall_columns),
+]
 
 
 def migrate(connection: Connection) -> None:

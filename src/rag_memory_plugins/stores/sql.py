@@ -16,11 +16,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.errors import InvalidMessage
+from rag_memory_plugins.filters import Filter
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.ports import StoredMessage
 from rag_memory_plugins.results import EraseReceipt, Stats
-from rag_memory_plugins.stores import erasing
+from rag_memory_plugins.stores import erasing, filtering
 from rag_memory_plugins.stores.appending import append
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.rows import keyword_row, message_of, stored_columns, when
@@ -33,6 +34,7 @@ from rag_memory_plugins.stores.schema import (
     scopes,
     sessions,
     text_hash,
+    tokens,
     vectors,
 )
 from rag_memory_plugins.types import Level, Message, Messages
@@ -127,9 +129,27 @@ class SqlLog:
         )
         return await self.database.aread(lambda connection: _stored(connection, query))
 
-    async def aforget(self, namespace: Namespace, ids: Sequence[str]) -> EraseReceipt:
-        """Erase these messages of the session."""
-        return await erasing.aforget(self.database, namespace, ids)
+    async def afind(
+        self, namespace: Namespace, where: Filter | None, limit: int, level: Level
+    ) -> list[StoredMessage]:
+        """The last `limit` messages that match, oldest first."""
+        session = namespace.session if level == "session" else None
+
+        def unit(connection: Connection) -> list[StoredMessage]:
+            scope_id = find_scope(connection, namespace.scope)
+            return filtering.last(connection, scope_id, where, session, limit) if scope_id else []
+
+        return await self.database.aread(unit)
+
+    async def aforget(
+        self,
+        namespace: Namespace,
+        ids: Sequence[str] | None,
+        where: Filter | None,
+        level: Level,
+    ) -> EraseReceipt:
+        """Erase messages of these ids that match, from every file."""
+        return await erasing.aforget(self.database, namespace, ids, where, level)
 
     async def aerase(self, namespace: Namespace, level: Level) -> EraseReceipt:
         """Erase the session, or all the user's sessions, from every file."""
@@ -266,7 +286,7 @@ def _health(connection: Connection) -> dict[str, object]:
     problems = [] if check == ["ok"] else check
     counts = {
         table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-        for table in (scopes, sessions, messages, keywords, vectors, outbox, pins)
+        for table in (scopes, sessions, messages, keywords, vectors, tokens, outbox, pins)
     }
     if counts["messages"] != counts["keywords"]:
         problems.append(

@@ -1,0 +1,116 @@
+"""A conversation as the ranking sees it, held in memory: for asking the same questions many times.
+
+The rows, columns and steps are the package's own; only the database is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from rag_memory_plugins.config import Recall
+from rag_memory_plugins.portal import get_portal
+from rag_memory_plugins.retrieval.corpus import Corpus, Row, index_text
+from rag_memory_plugins.retrieval.cues import cues_of
+from rag_memory_plugins.retrieval.dense import DenseRows
+from rag_memory_plugins.retrieval.encoding import aencode_documents, aencode_query
+from rag_memory_plugins.retrieval.lexical import terms_of
+from rag_memory_plugins.retrieval.retriever import Question, Ranking, rank
+from rag_memory_plugins.stores.rows import keyword_row
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rag_memory_plugins import Message
+    from rag_memory_plugins.ports import Embedder
+
+__all__ = ["NOW", "Field", "made", "question_of"]
+
+NOW: Final = datetime(2026, 11, 1, tzinfo=timezone.utc)
+"""When every question is asked: long after, and the same in every run."""
+
+
+@dataclass
+class Field:
+    """One scope's columns, its questions, and the rows that answer each."""
+
+    name: str
+    corpus: Corpus
+    dense: DenseRows
+    tokens: list[NDArray[np.int8] | None]
+    questions: list[Question] = field(default_factory=list)
+    evidence: list[list[int]] = field(default_factory=list)
+
+    def ranked(self, question: Question, settings: Recall, limit: int = 10) -> Ranking:
+        """One question's ranking."""
+        return rank(
+            self.corpus,
+            self.dense,
+            question,
+            limit,
+            settings=settings,
+            source=lambda rows: [self.tokens[row] for row in rows],
+        )
+
+    def recalls(self, settings: Recall) -> NDArray[np.float64]:
+        """(R@5, R@10) of every question; shape (questions, 2)."""
+        shares = []
+        for question, wanted in zip(self.questions, self.evidence, strict=True):
+            rows = [item.row for item in self.ranked(question, settings).rows]
+            shares.append([len(set(wanted) & set(rows[:depth])) / len(wanted) for depth in (5, 10)])
+        return np.array(shares)
+
+
+def made(
+    name: str,
+    sessions: Mapping[str, Sequence[Message]],
+    questions: Sequence[tuple[str, frozenset[str]]],
+    embedder: Embedder,
+) -> Field:
+    """The field of a conversation and its (question, ids that answer it)."""
+    said = [(session, message) for session in sessions for message in sessions[session]]
+    numbers = {session: number for number, session in enumerate(sessions, 1)}
+    corpus = Corpus()
+    corpus.extend([_row(at, numbers[session], m) for at, (session, m) in enumerate(said, 1)])
+    texts = ["" if m.role == "system" else index_text(m) for _, m in said]
+    encoded = get_portal().call(aencode_documents(embedder, texts))
+    dense = DenseRows(embedder.dimension)
+    # As the index stores them.
+    halves = [item.vectors.astype(np.float16).astype(np.float32) for item in encoded]
+    dense.update(corpus, np.arange(len(said)), halves)
+    result = Field(name, corpus, dense, [item.tokens for item in encoded])
+    place = {m.id: at for at, (_, m) in enumerate(said)}
+    for text, ids in questions:
+        result.questions.append(question_of(text, embedder))
+        result.evidence.append([place[key] for key in ids])
+    return result
+
+
+def question_of(text: str, embedder: Embedder) -> Question:
+    """A question as a search makes it."""
+    encoded = get_portal().call(aencode_query(embedder, text))
+    return Question(
+        text,
+        terms_of(text),
+        cues_of(text, NOW),
+        NOW,
+        encoded.vectors[0],
+        encoded.tokens,
+        encoded.spans,
+    )
+
+
+def _row(seq: int, session: int, message: Message) -> Row:
+    columns = keyword_row(message)
+    return Row(
+        seq,
+        session,
+        columns["flags"],
+        np.frombuffer(columns["terms"], "<u8"),
+        np.frombuffer(columns["names"], "<u8"),
+        np.frombuffer(columns["days"], "<i4"),
+    )

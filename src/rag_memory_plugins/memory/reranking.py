@@ -1,0 +1,82 @@
+"""The rerank step of a search: whatever a reranker does, there is an order."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from rag_memory_plugins.errors import RerankerError, shorten
+from rag_memory_plugins.retrieval.corpus import index_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rag_memory_plugins.ports import Reranker
+    from rag_memory_plugins.results import Hit
+
+__all__ = ["RERANK_DEPTH", "RERANK_SECONDS", "arerank"]
+
+RERANK_DEPTH: Final = 50
+RERANK_SECONDS: Final = 10.0
+
+
+async def arerank(
+    reranker: Reranker,
+    query: str,
+    hits: tuple[Hit, ...],
+    limit: int,
+    *,
+    depth: int = RERANK_DEPTH,
+    timeout: float = RERANK_SECONDS,
+) -> tuple[tuple[Hit, ...], str | None]:
+    """The first `limit` hits after the first `depth` were reranked, and None.
+
+    If the reranker raises, takes longer than `timeout` seconds, or gives scores that cannot be
+    used: the first `limit` in the order they came, and the reason, for `degraded`. Equal scores
+    keep that order. Hits beyond `depth` follow as they came.
+
+    A reranker moves hits and does not measure them: its scores have a scale of their own, and a
+    context weighs scores against length. So the k-th best keeps the k-th best of the scores there
+    were, and the part "rerank" says how much that lifted or lowered it: `parts` still add up to
+    `score`, and without "rerank" to the score that the lanes gave.
+    """
+    ranked = hits[:depth]
+    if len(ranked) < 2:
+        return hits[:limit], None
+    task = asyncio.ensure_future(_scores(reranker, query, [index_text(h.message) for h in ranked]))
+    # What was given up on may still fail; asking for the error keeps asyncio from reporting it.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        # Not wait_for: that waits for a reranker which swallows its cancellation.
+        await asyncio.wait({task}, timeout=timeout)
+        if not task.done():
+            return hits[:limit], f"rerank: no scores in {timeout:g} s"
+        if task.cancelled():
+            return hits[:limit], "rerank: cancelled by the reranker"
+        if (error := task.exception()) is not None:
+            return hits[:limit], f"rerank: {shorten(error)}"
+        return (*_reordered(ranked, task.result()), *hits[depth:])[:limit], None
+    finally:
+        task.cancel()
+
+
+async def _scores(reranker: Reranker, query: str, texts: Sequence[str]) -> list[float]:
+    """One finite score a text, whatever the reranker gives. Raises what it raises."""
+    scores = [float(score) for score in await reranker.arerank(query, texts)]
+    if len(scores) != len(texts):
+        raise RerankerError(f"{reranker.name} gave {len(scores)} scores for {len(texts)} texts")
+    if not all(map(math.isfinite, scores)):
+        raise RerankerError(f"{reranker.name} gave a score of NaN or infinity")
+    return scores
+
+
+def _reordered(hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
+    order = sorted(range(len(hits)), key=lambda at: scores[at], reverse=True)
+    places = sorted((hit.score for hit in hits), reverse=True)
+    return [_moved(hits[at], place) for at, place in zip(order, places, strict=True)]
+
+
+def _moved(hit: Hit, score: float) -> Hit:
+    return replace(hit, score=score, parts={**hit.parts, "rerank": score - hit.score})

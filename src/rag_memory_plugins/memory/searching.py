@@ -1,0 +1,133 @@
+"""One search: embed the question, ask the index, embed what is pending, rerank, say what ran."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from rag_memory_plugins.errors import InvalidQuery, shorten
+from rag_memory_plugins.events import Event, Hook, emit
+from rag_memory_plugins.memory.calibrating import relevance_of
+from rag_memory_plugins.memory.outbox import check_vectors
+from rag_memory_plugins.memory.reranking import RERANK_DEPTH, arerank
+from rag_memory_plugins.ports import Query
+from rag_memory_plugins.results import Hit, SearchResult
+from rag_memory_plugins.retrieval.encoding import aencode_query
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.namespace import Namespace
+    from rag_memory_plugins.ports import Embedder, Encoded, Found, Reranker, VectorIndex
+
+__all__ = ["INLINE", "Search"]
+
+INLINE: Final = 8
+"""Messages that a search embeds itself, so that what was just said is found by meaning too."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """The parts that a search goes through, in order; each step emits an Event with its seconds.
+
+    `no_embedder` says why there is none; `embed_pending` embeds a few messages of a namespace.
+    """
+
+    index: VectorIndex
+    embedder: Embedder | None
+    no_embedder: str
+    reranker: Reranker | None
+    hooks: tuple[Hook, ...]
+    embed_pending: Callable[[Namespace], Awaitable[None]]
+
+    async def arun(self, namespace: Namespace, asked: Query) -> SearchResult:
+        """Search every lane that can run, and say what of each."""
+        degraded: list[str] = []
+        encoded, dense = await self._encode(namespace, asked.text, degraded)
+        depth = asked.limit if self.reranker is None else max(asked.limit, RERANK_DEPTH)
+        query = replace(asked, encoded=encoded, limit=depth)
+        found = await self.index.asearch(namespace, query)
+        if encoded is not None and 0 < found.pending <= INLINE:
+            try:
+                await self.embed_pending(namespace)
+            except Exception as error:  # a user's embedder; the outbox tries these messages again
+                degraded.append(f"dense: {found.pending} pending ({shorten(error)})")
+            found = await self.index.asearch(namespace, query)
+        for step, seconds in found.seconds.items():
+            emit(self.hooks, Event(f"search.{step}", namespace.scope.key, seconds))
+        if encoded is not None and found.pending:
+            dense = f"ok, {found.pending} pending"
+        lanes = {"keywords": "ok", "dense": dense, **found.off}
+        relevance = self._relevance(asked, found, degraded)
+        hits: tuple[Hit, ...] = ()
+        if relevance is None or relevance >= asked.min_relevance:
+            hits = await self._rerank(namespace, asked, found, lanes, degraded)
+        return SearchResult(asked.text, hits, lanes, tuple(degraded), relevance)
+
+    def _relevance(self, asked: Query, found: Found, degraded: list[str]) -> float | None:
+        """How likely the question is answered. Raises `InvalidQuery` when nobody can tell."""
+        if degraded:
+            # Signals of a lane that failed are missing: no judgement is better than a wrong one.
+            if asked.min_relevance:
+                degraded.append("relevance: not judged, a lane failed")
+            return None
+        relevance = relevance_of(found, self.fingerprint)
+        if relevance is None and asked.min_relevance and found.total:
+            raise InvalidQuery(
+                "min_relevance",
+                asked.min_relevance,
+                f"{self.fingerprint or 'a search without an embedder'} has no calibration; "
+                "run calibrate() on this user's questions first",
+            )
+        return relevance
+
+    async def asignals(self, namespace: Namespace, asked: Query) -> tuple[float, ...]:
+        """The signals of one search, to calibrate by. Raises what the embedder raises."""
+        encoded = None
+        if self.embedder is not None and self.index.ready:
+            encoded = await aencode_query(self.embedder, asked.text)
+        found = await self.index.asearch(namespace, replace(asked, encoded=encoded))
+        return found.signals
+
+    @property
+    def fingerprint(self) -> str:
+        """The embedder that scores are of; "" for keywords alone."""
+        return self.embedder.fingerprint if self.embedder is not None else ""
+
+    async def _encode(
+        self, namespace: Namespace, text: str, degraded: list[str]
+    ) -> tuple[Encoded | None, str]:
+        """(what the embedder made of the question, what to say of the dense lane)."""
+        if self.embedder is None or not self.index.ready:
+            return None, f"off: {self.no_embedder}"
+        started = time.perf_counter()
+        try:
+            encoded = await aencode_query(self.embedder, text)
+            check_vectors(self.embedder, encoded.vectors)
+        except Exception as error:  # a user's embedder may raise anything; keywords still answer
+            degraded.append(f"dense: {shorten(error)}")
+            return None, f"failed: {shorten(error)}"
+        seconds = time.perf_counter() - started
+        emit(self.hooks, Event("search.embed", namespace.scope.key, seconds))
+        return encoded, "ok"
+
+    async def _rerank(
+        self,
+        namespace: Namespace,
+        asked: Query,
+        found: Found,
+        lanes: dict[str, str],
+        degraded: list[str],
+    ) -> tuple[Hit, ...]:
+        if self.reranker is None:
+            return found.hits
+        started = time.perf_counter()
+        hits, failed = await arerank(self.reranker, asked.text, found.hits, asked.limit)
+        reason = (failed or "").removeprefix("rerank: ")
+        lanes["rerank"] = f"failed: {reason}" if failed else "ok"
+        if failed:
+            degraded.append(failed)
+        seconds = time.perf_counter() - started
+        data = {"reranker": self.reranker.name, "failed": bool(failed)}
+        emit(self.hooks, Event("search.rerank", namespace.scope.key, seconds, data))
+        return hits

@@ -1,0 +1,93 @@
+"""What a row gains or loses beside the lanes: by its place in the talk, and by what is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_memory_plugins.retrieval.corpus import (
+    BY_ASSISTANT,
+    BY_USER,
+    ENDS_WITH_QUESTION,
+    NAMES_SOMETHING,
+    ONLY_ASKS,
+    TELLS_TIME,
+    Corpus,
+)
+from rag_memory_plugins.retrieval.cues import Cues
+from rag_memory_plugins.retrieval.fusion import Scores
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.config import Recall
+
+__all__ = ["boosts", "matching_days"]
+
+
+def boosts(
+    corpus: Corpus, cues: Cues, total: Scores, settings: Recall, off: dict[str, str]
+) -> dict[str, Scores]:
+    """Each boost over all rows, in standard deviations of a lane; those that do not apply are left out.
+
+    `total` is the sum of the lanes. Why a step is off goes into `off`.
+    """
+    found: dict[str, Scores] = {}
+    speaker = _speaker(corpus, cues)
+    if settings.speaker and speaker is not None:
+        found["speaker"] = _weighted(settings.speaker, speaker)
+        total = total + found["speaker"]
+    if settings.inherit:
+        inherited = np.where(corpus.answers, total[corpus.before], 0.0)
+        found["inherit"] = _weighted(settings.inherit, inherited)
+    if settings.question:
+        asks = corpus.flagged(ENDS_WITH_QUESTION).astype(np.float64) + corpus.flagged(ONLY_ASKS)
+        found["question"] = _weighted(settings.question / 2, asks)
+    if settings.date and cues.days:
+        found["date"] = _weighted(settings.date, matching_days(corpus, cues.days))
+    if not cues.english:
+        off["cues"] = "off: they know English questions only"
+        return found
+    if settings.when and cues.when:
+        found["when"] = _weighted(settings.when, corpus.flagged(TELLS_TIME))
+    if settings.name and cues.name:
+        found["name"] = _weighted(settings.name, corpus.flagged(NAMES_SOMETHING))
+    return found
+
+
+def _weighted(weight: float, values: NDArray[Any]) -> Scores:
+    return np.asarray(weight * values, np.float64)
+
+
+def _speaker(corpus: Corpus, cues: Cues) -> Scores | None:
+    """1 for the rows of who is asked about, -1 for the others', None if nobody is told apart.
+
+    People are told by name; where rows have no names, by role ("what did you suggest?").
+    """
+    named = corpus.speakers_named(cues.words)
+    if named and len(named) < corpus.speakers:
+        return np.where(np.isin(corpus.speaker, sorted(named)), 1.0, -1.0)
+    if named or corpus.speakers or cues.role is None:
+        return None
+    user, assistant = corpus.flagged(BY_USER), corpus.flagged(BY_ASSISTANT)
+    mine, other = (user, assistant) if cues.role == "user" else (assistant, user)
+    return mine.astype(np.float64) - other
+
+
+def matching_days(corpus: Corpus, asked: tuple[int, ...]) -> Scores:
+    """2 for rows of an asked day, 1 for those of its month or year; shape (rows,)."""
+    told_row, told_day = corpus.told
+    result = np.zeros(len(corpus))
+    for day in asked:
+        result = np.maximum(result, _levels(corpus.day, day))
+        if len(told_row):
+            np.maximum.at(result, told_row, _levels(told_day, day))
+    return result
+
+
+def _levels(days: NDArray[np.int32], asked: int) -> Scores:
+    year, month, day = asked // 10_000, asked // 100 % 100, asked % 100
+    fits = np.ones(len(days), np.bool_) if not year else days // 10_000 == year
+    if month:
+        fits &= days // 100 % 100 == month
+    return fits.astype(np.float64) + (fits & (days % 100 == day) if day else 0.0)

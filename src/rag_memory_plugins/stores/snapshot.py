@@ -1,0 +1,237 @@
+"""What one search reads of the database: the scope's head, its new rows and vectors, its hits.
+
+All within the search's own transaction, so that every part is of one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, func, select
+
+from rag_memory_plugins.namespace import Namespace
+from rag_memory_plugins.ports import Query
+from rag_memory_plugins.results import Hit
+from rag_memory_plugins.retrieval.corpus import Corpus, Row
+from rag_memory_plugins.retrieval.cues import cues_of
+from rag_memory_plugins.retrieval.dense import DenseRows
+from rag_memory_plugins.retrieval.lexical import terms_of
+from rag_memory_plugins.retrieval.retriever import Question, Ranked
+from rag_memory_plugins.stores.cache import Loaded
+from rag_memory_plugins.stores.rows import in_batches, message_of, stored_columns
+from rag_memory_plugins.stores.schema import (
+    calibrations,
+    indexes,
+    keywords,
+    messages,
+    scopes,
+    sessions,
+    text_hash,
+    tokens,
+    vectors,
+)
+from rag_memory_plugins.types import Messages
+
+__all__ = ["heads", "hits_of", "places", "question_of", "refresh", "tokens_of"]
+
+
+def heads(connection: Connection, namespace: Namespace, index_id: int, fingerprint: str) -> Any:
+    """The scope's id, generation, session id, and how far its rows and vectors go."""
+    row = connection.execute(
+        _HEADS,
+        {
+            "hash": text_hash(namespace.scope.key),
+            "session": text_hash(namespace.session),
+            "index": index_id,
+            "fingerprint": fingerprint,
+        },
+    ).one_or_none()
+    # The hash found the row; the key itself decides, so that no collision crosses the wall.
+    return row if row is not None and row.key == namespace.scope.key else None
+
+
+def tokens_of(
+    connection: Connection, loaded: Loaded, index_id: int, rows: Sequence[int]
+) -> list[NDArray[np.int8] | None]:
+    """Token vectors of these rows, kept in memory once read."""
+    missing = [row for row in rows if row not in loaded.tokens]
+    seqs = {int(loaded.corpus.seq[row]): row for row in missing}
+    for some in in_batches(list(seqs)):
+        values = {"index": index_id, "seqs": some}
+        for seq, width, data in connection.execute(_TOKENS, values).all():
+            loaded.tokens[seqs[seq]] = np.frombuffer(data, np.int8).reshape(-1, width)
+    return [loaded.tokens.get(row) for row in rows]
+
+
+def refresh(
+    connection: Connection, loaded: Loaded, place: Any, index_id: int, dimension: int
+) -> None:
+    """Append what the snapshot holds beyond the cached columns."""
+    if (place.seq or 0) > loaded.seq:
+        rows = connection.execute(_NEW_ROWS, {"scope": place.id, "seq": loaded.seq})
+        loaded.corpus.extend(
+            [
+                Row(
+                    row.seq,
+                    row.session_id,
+                    row.flags,
+                    np.frombuffer(row.terms, "<u8"),
+                    np.frombuffer(row.names, "<u8"),
+                    np.frombuffer(row.days, "<i4"),
+                )
+                for row in rows
+            ]
+        )
+        loaded.seq = place.seq
+    if not index_id:
+        return
+    if loaded.dense is None:
+        loaded.dense = DenseRows(dimension)
+    loaded.dense.resize(len(loaded.corpus))
+    if (place.vid or 0) > loaded.vid:
+        values = {"index": index_id, "scope": place.id, "vid": loaded.vid}
+        found = connection.execute(_NEW_VECTORS, values).all()
+        # One conversion for all: a cold scope is thousands of small blobs.
+        flat = np.frombuffer(b"".join(row.data for row in found), "<f2").astype(np.float32)
+        pieces = flat.reshape(-1, dimension)
+        counts = [len(row.data) // (2 * dimension) for row in found]
+        split = np.split(pieces, np.cumsum(counts)[:-1])
+        rows_of = loaded.corpus.row_of([row.seq for row in found])
+        loaded.dense.update(loaded.corpus, rows_of, split)
+        loaded.vid = place.vid
+
+
+def question_of(query: Query) -> Question:
+    """The question as the ranking takes it."""
+    encoded = query.encoded
+    return Question(
+        query.text,
+        terms_of(query.text),
+        cues_of(query.text, query.now),
+        query.now,
+        None if encoded is None else encoded.vectors[0],
+        None if encoded is None else encoded.tokens,
+        () if encoded is None else encoded.spans,
+    )
+
+
+def places(
+    corpus: Corpus, ranked: Sequence[Ranked], reach: int, allowed: NDArray[np.int64] | None
+) -> tuple[list[int], list[list[int]]]:
+    """(seq of each hit, seqs of each hit's neighbours); windows that overlap are merged.
+
+    A message is beside one hit only: the best of those within reach. With a reach of 1 a hit may
+    be another's neighbour; a wider window shows each message once.
+    """
+    seqs = [int(corpus.seq[item.row]) for item in ranked]
+    shown = {item.row for item in ranked} if reach > 1 else set()
+    around = []
+    for item in ranked:
+        rows = [row for row in _window(corpus, item.row, reach) if row not in shown]
+        if reach > 1:
+            shown.update(rows)
+        near = corpus.seq[rows]
+        if allowed is not None:
+            near = near[np.isin(near, allowed)]
+        around.append([int(seq) for seq in near])
+    return seqs, around
+
+
+def _window(corpus: Corpus, row: int, reach: int) -> list[int]:
+    """Up to `reach` rows before and after one in its session, in order."""
+    rows: list[int] = []
+    for step, insert_at in ((corpus.before, 0), (corpus.after, None)):
+        at = row
+        for _ in range(reach):
+            at = int(step[at])
+            if at < 0:
+                break
+            rows.insert(len(rows) if insert_at is None else insert_at, at)
+    return rows
+
+
+def hits_of(
+    connection: Connection,
+    ranked: Sequence[Ranked],
+    seqs: Sequence[int],
+    around: Sequence[Sequence[int]],
+) -> tuple[Hit, ...]:
+    """The ranked messages with those around them, read at once."""
+    wanted = list(dict.fromkeys([*seqs, *(seq for some in around for seq in some)]))
+    stored = {}
+    for some in in_batches(wanted):
+        for row in connection.execute(_BY_SEQ, {"seqs": some}):
+            stored[row.seq] = message_of(row)
+    return tuple(
+        Hit(
+            message=stored[seq].message,
+            session=stored[seq].session,
+            score=item.score,
+            parts=item.parts,
+            neighbours=Messages(stored[near].message for near in some if near in stored),
+            seq=seq,
+            group=stored[seq].group,
+        )
+        for item, seq, some in zip(ranked, seqs, around, strict=True)
+        if seq in stored
+    )
+
+
+# Statements of the read path, built once: see `stores/sql.py`.
+_HEADS: Final = select(
+    scopes.c.id,
+    scopes.c.key,
+    scopes.c.generation,
+    select(sessions.c.id)
+    .where(sessions.c.scope_id == scopes.c.id, sessions.c.name_hash == bindparam("session"))
+    .scalar_subquery()
+    .label("session"),
+    select(func.max(keywords.c.seq))
+    .where(keywords.c.scope_id == scopes.c.id)
+    .scalar_subquery()
+    .label("seq"),
+    select(func.max(vectors.c.id))
+    .where(vectors.c.index_id == bindparam("index"), vectors.c.scope_id == scopes.c.id)
+    .scalar_subquery()
+    .label("vid"),
+    select(indexes.c.active)
+    .where(indexes.c.id == bindparam("index"))
+    .scalar_subquery()
+    .label("active"),
+    select(calibrations.c.data)
+    .where(
+        calibrations.c.scope_id == scopes.c.id,
+        calibrations.c.fingerprint == bindparam("fingerprint"),
+    )
+    .scalar_subquery()
+    .label("calibration"),
+).where(scopes.c.key_hash == bindparam("hash"))
+_NEW_ROWS: Final = (
+    select(
+        keywords.c.seq,
+        keywords.c.session_id,
+        keywords.c.flags,
+        keywords.c.terms,
+        keywords.c.names,
+        keywords.c.days,
+    )
+    .where(keywords.c.scope_id == bindparam("scope"), keywords.c.seq > bindparam("seq"))
+    .order_by(keywords.c.seq)
+)
+_NEW_VECTORS: Final = (
+    select(vectors.c.seq, vectors.c.data)
+    .where(
+        vectors.c.index_id == bindparam("index"),
+        vectors.c.scope_id == bindparam("scope"),
+        vectors.c.id > bindparam("vid"),
+    )
+    .order_by(vectors.c.id)
+)
+_TOKENS: Final = select(tokens.c.seq, tokens.c.width, tokens.c.data).where(
+    tokens.c.index_id == bindparam("index"),
+    tokens.c.seq.in_(bindparam("seqs", expanding=True)),
+)
+_BY_SEQ: Final = stored_columns().where(messages.c.seq.in_(bindparam("seqs", expanding=True)))
