@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from rag_memory_plugins import Message
     from rag_memory_plugins.ports import Embedder
 
-__all__ = ["NOW", "Field", "made", "question_of"]
+__all__ = ["Field", "made", "question_of"]
 
-NOW: Final = datetime(2026, 11, 1, tzinfo=timezone.utc)
-"""When every question is asked: long after, and the same in every run."""
+LATER: Final = timedelta(days=1)
+"""Questions are asked this long after the last message."""
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Field:
     corpus: Corpus
     dense: DenseRows
     tokens: list[NDArray[np.int8] | None]
+    now: datetime
     questions: list[Question] = field(default_factory=list)
     evidence: list[list[int]] = field(default_factory=list)
 
@@ -82,22 +83,23 @@ def made(
     # As the index stores them.
     halves = [item.vectors.astype(np.float16).astype(np.float32) for item in encoded]
     dense.update(corpus, np.arange(len(said)), halves)
-    result = Field(name, corpus, dense, [item.tokens for item in encoded])
+    now = max(m.time for _, m in said) + LATER
+    result = Field(name, corpus, dense, [item.tokens for item in encoded], now)
     place = {m.id: at for at, (_, m) in enumerate(said)}
     for text, ids in questions:
-        result.questions.append(question_of(text, embedder))
+        result.questions.append(question_of(text, embedder, now))
         result.evidence.append([place[key] for key in ids])
     return result
 
 
-def question_of(text: str, embedder: Embedder) -> Question:
-    """A question as a search makes it."""
+def question_of(text: str, embedder: Embedder, now: datetime) -> Question:
+    """A question as a search makes it, asked at `now`."""
     encoded = get_portal().call(aencode_query(embedder, text))
     return Question(
         text,
         terms_of(text),
-        cues_of(text, NOW),
-        NOW,
+        cues_of(text, now),
+        now,
         encoded.vectors[0],
         encoded.tokens,
         encoded.spans,

@@ -193,7 +193,7 @@ def put_silence(
             for text in [_renamed(question.text, names[other], names[at])]
             if any(name in text for name in names[at])
         ]
-        asked = [question_of(text, embedder) for text in texts]
+        asked = [question_of(text, embedder, field.now) for text in texts]
         foreign.append([field.ranked(question, Recall()).signals for question in asked])
     kept, silent = [], []
     for at in range(len(fields)):

@@ -2,10 +2,11 @@
 
 gold@b: the share of the gold characters kept in b cl100k tokens, as a mean over questions. Every
 document is cut by a recursive splitter without overlap and remembered, a chunk a message, in one
-session; both sides take the chunks as `search` ranks them. chunks: whole ones that still fit, of
-100, 200 or 400 tokens, whichever size keeps most at that budget. ours: sentences of the first 40
-chunks of 200 tokens by `atrim`, chunks that adjoin given as one text. dense_chunks: as chunks, by
-cosine alone, as a plain vector store ranks them. --quick takes 40 questions of each document.
+session. ours: sentences by `atrim` of the first 40 chunks of 100 tokens as `search` ranks them,
+those that adjoin given as one text. chunks: whole chunks that still fit, in the same rank order.
+plain_chunks, dense_chunks: the same, ranked by cosine and BM25 in equal parts, and by cosine alone
+as a plain vector store does. Chunks are of 100, 200 or 400 tokens, whichever size keeps most at that
+budget. --quick takes 40 questions of each document.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.progress import Progress
 from benchmarks.encodings import default_encodings
 from benchmarks.golds import Document, Gold, Span, merged, overlap, read, size, split
 from benchmarks.intervals import by_row
+from benchmarks.plain import Plain
 from benchmarks.ratios import ratio, ratio_bounds
 from benchmarks.report import BadData, Goal, Report
 from benchmarks.volume import complete, settle, workplace
@@ -37,9 +39,10 @@ if TYPE_CHECKING:
 
 BUDGETS: Final = (400, 800, 1600)
 SIZES: Final = (100, 200, 400)
-TRIMMED_SIZE: Final = 200
+TRIMMED_SIZE: Final = 100
 TRIMMED_FIRST: Final = 40
 LIMIT: Final = 100
+WHOLE: Final = ("chunks", "plain_chunks", "dense_chunks")
 COUNTER: Final = "cl100k_base"
 GOALS: Final = {"ratio@800": Goal(">=", 1.25)}
 QUICK_QUESTIONS: Final = 40
@@ -124,6 +127,7 @@ def measured(document: Document, questions: Sequence[Gold], bench: Bench) -> lis
         ranked = chunks.ranked([question.text for question in questions], bench)
         for way, question, order in zip(ways, questions, ranked, strict=True):
             way[f"chunks_{most}"] = chunks.whole(question, order)
+            way[f"plain_chunks_{most}"] = chunks.whole(question, chunks.plainly(question))
             way[f"dense_chunks_{most}"] = chunks.whole(question, chunks.by_cosine(question, bench))
         if most == TRIMMED_SIZE:
             for way, question, order in zip(ways, questions, ranked, strict=True):
@@ -146,14 +150,16 @@ class Chunks:
         self.texts = [document.text[start:end].strip() for start, end in self.spans]
         # One more for the blank line between two.
         self.tokens = [tokens + 1 for tokens in bench.counter.count_batch(self.texts)]
+        self.messages = [Message("user", text, id=str(at)) for at, text in enumerate(self.texts)]
         self.vectors = get_portal().call(bench.embedder.aembed_documents(self.texts))
+        self.plain = Plain(self.messages, bench.embedder)
 
     def ranked(self, questions: Sequence[str], bench: Bench) -> list[list[int]]:
         """For each question the places of chunks, best first, as `search` ranks them."""
         path = str(bench.folder / f"{self.name}.db")
         with open_memory(path, embedder=bench.embedder, counter=bench.counter) as memory:
             reading = memory.conversation(self.name, "reader", "document")
-            reading.add([Message("user", text, id=str(at)) for at, text in enumerate(self.texts)])
+            reading.add(self.messages)
             settle(memory, bench.progress, self.name)
             reader = memory.conversation(self.name, "reader", "questions")
             ranked = []
@@ -162,6 +168,10 @@ class Chunks:
                 complete(found)
                 ranked.append([int(hit.message.id) for hit in found])
         return ranked
+
+    def plainly(self, question: Gold) -> list[int]:
+        """Places of chunks by cosine and BM25, each on its own, in equal parts."""
+        return [int(key) for key in get_portal().call(self.plain.arank(question.text))]
 
     def by_cosine(self, question: Gold, bench: Bench) -> list[int]:
         """Places of chunks by the cosine of their best piece."""
@@ -223,10 +233,10 @@ def put(report: Report, rows: Sequence[Row]) -> None:
     """Means by budget, the best chunk size of each, their quotient and its interval."""
     for budget in BUDGETS:
         shares = {way: [row.ways[way].shares[budget] for row in rows] for way in rows[0].ways}
-        for way in ("chunks", "dense_chunks"):
+        for way in WHOLE:
             sizes = (f"{way}_{most}" for most in SIZES)
             shares[way] = max((shares[name] for name in sizes), key=sum)
-        for way in dict.fromkeys(("ours", "chunks", "dense_chunks", *rows[0].ways)):
+        for way in dict.fromkeys(("ours", *WHOLE, *rows[0].ways)):
             report.put(f"gold@{budget}/{way}", sum(shares[way]) / len(rows))
         bounds = by_row(list(zip(shares["ours"], shares["chunks"], strict=True))).tolist()
         for side, (ours, chunks) in zip(("low", "high"), bounds, strict=True):
@@ -236,7 +246,9 @@ def put(report: Report, rows: Sequence[Row]) -> None:
         low, high = ratio_bounds(shares["ours"], shares["chunks"])
         report.put(f"ratio@{budget}/low", low)
         report.put(f"ratio@{budget}/high", high)
-        report.put(f"ratio_dense@{budget}", ratio(shares["ours"], shares["dense_chunks"]))
+        for way in WHOLE[1:]:
+            name = way.partition("_")[0]
+            report.put(f"ratio_{name}@{budget}", ratio(shares["ours"], shares[way]))
     put_more(report, rows)
 
 

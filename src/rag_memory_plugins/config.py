@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass, fields
 
 from rag_memory_plugins.errors import InvalidInput
@@ -50,7 +50,7 @@ class Recall:
             if (
                 isinstance(value, bool)
                 or not isinstance(value, (int, float))
-                or not math.isfinite(value)
+                or not -sys.float_info.max <= value <= sys.float_info.max
             ):
                 raise InvalidInput(item.name, value, "pass a finite number; 0 switches a step off")
         if self.half_life_days <= 0:

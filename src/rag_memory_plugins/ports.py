@@ -172,8 +172,8 @@ class Query:
     """What an index is asked: a question, what the embedder made of it (None: keywords alone).
 
     `neighbours` is how many messages to either side come with a hit; 0 for none. With `where` only
-    messages that match it, by `Filter.matches`, are among the hits and their neighbours; scores
-    stay those of the whole scope, so that a filter leaves out and never reorders. `now` is when it
+    messages that match it, by `Filter.matches`, are among the hits and their neighbours; the
+    lanes score over the whole scope all the same. `now` is when it
     is asked, which "last week" is told from. Below `min_relevance` there are no hits.
     """
 

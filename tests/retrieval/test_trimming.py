@@ -158,6 +158,18 @@ def test_a_part_at_the_edge_of_a_text_gives_way_to_the_whole_in_another() -> Non
     assert kept(found, texts) == [["Ann came."], [f"{whole} It was sold in May."]]
 
 
+def test_of_three_overlapping_texts_the_longest_whole_is_kept() -> None:
+    whole = "The boat that Omar bought in Porto is painted dark green."
+    texts = ["The boat that Omar bought", "The boat that Omar bought in Porto", f"{whole} Yes."]
+    assert trim("the boat", texts, 100, WORDS).texts == ("", "", f"{whole} Yes.")
+
+
+def test_a_line_that_one_text_repeats_is_its_own() -> None:
+    text = "| tide | low | low | low |\n" * 3
+    rows = "\n\n".join(text.splitlines())
+    assert trim("tide", [rows], 100, WORDS).texts == (rows,)
+
+
 def test_short_sentences_that_are_equal_are_said_twice() -> None:
     assert trim("yes", ["Yes. No.", "Yes. Maybe."], 100, WORDS).text.count("Yes.") == 2
 

@@ -90,7 +90,8 @@ def checked_recall(recall: object) -> Recall | None:
 def checked_relevance(relevance: object) -> float:
     """A probability. Raises `InvalidQuery`."""
     number = isinstance(relevance, (int, float)) and not isinstance(relevance, bool)
-    if not number or not 0 <= float(relevance) <= 1:  # type: ignore[arg-type]
+    # Compared as it is: an int may be too large for a float.
+    if not number or not 0 <= relevance <= 1:  # type: ignore[operator]
         raise InvalidQuery("min_relevance", relevance, "pass a number from 0 to 1")
     return float(relevance)  # type: ignore[arg-type]
 

@@ -36,7 +36,7 @@ class Calibrated:
 def relevance_of(found: Found, fingerprint: str) -> float | None:
     """How likely what was found answers the question; None without a calibration or any signal."""
     if not found.signals:
-        return 0.0 if found.total == 0 else None
+        return 0.0  # nothing was looked at: the user, or the session, holds nothing
     known = calibration_of(fingerprint)
     if found.calibration is not None:
         data = json.loads(found.calibration)

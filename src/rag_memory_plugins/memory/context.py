@@ -64,6 +64,8 @@ class _Draft:
     recent: list[Unit] = field(default_factory=list)
     retrieved: list[Unit] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
+    counted: dict[int, int] = field(default_factory=dict)
+    """Tokens of messages as lines, by seq: hits are looked through twice where turns have room."""
 
     def messages(self) -> list[tuple[str, list[Message]]]:
         """(part, messages as the model gets them), in order; empty parts left out."""
@@ -133,7 +135,7 @@ def _take_pins(draft: _Draft, material: Material) -> None:
             "budget", draft.budget.total, f"the pins take {used} tokens; raise it or unpin some"
         )
     for unit in draft.pins:
-        unit.tokens = _line_tokens(draft.counter, unit)
+        unit.tokens = _line_tokens(draft, unit)
 
 
 def _fill(draft: _Draft, material: Material, recent_share: int) -> None:
@@ -192,7 +194,7 @@ def _take_hits(draft: _Draft, material: Material, taken: set[int], room: int) ->
     units = _hit_units(material, taken)
     counter = draft.counter
     for unit in units:
-        unit.tokens = _line_tokens(counter, unit)
+        unit.tokens = _line_tokens(draft, unit)
     order = sorted(
         units,
         key=lambda unit: (unit.score or 0.0) - LENGTH_PENALTY * math.log(max(1, unit.tokens)),
@@ -202,6 +204,9 @@ def _take_hits(draft: _Draft, material: Material, taken: set[int], room: int) ->
     days: set[date] = set()
     used = frame
     for unit in order:
+        if used + unit.tokens > room:  # whatever its day costs
+            draft.note(unit, "retrieved", "out: over budget", included=False)
+            continue
         new_days = {item.message.time.date() for item in unit.items} - days
         cost = unit.tokens + sum(counter.count(day_line(day) + "\n") for day in new_days)
         if used + cost > room:
@@ -313,5 +318,9 @@ def _whole(unit: Unit) -> bool:
     return calls == results
 
 
-def _line_tokens(counter: TokenCounter, unit: Unit) -> int:
-    return sum(counter.count(render_line(item.message) + "\n") for item in unit.items)
+def _line_tokens(draft: _Draft, unit: Unit) -> int:
+    for item in unit.items:
+        if item.seq not in draft.counted:
+            line = render_line(item.message) + "\n"
+            draft.counted[item.seq] = draft.counter.count(line)
+    return sum(draft.counted[item.seq] for item in unit.items)

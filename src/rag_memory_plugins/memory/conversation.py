@@ -304,6 +304,8 @@ class Conversation:
         At least 10 of each; 50 are better, and the unanswered ones should sound like the others.
         Kept for all the user's sessions, for the embedder at hand. Raises `InvalidInput`.
         """
+        if await self.memory.index.apending(self.namespace.scope, 1):
+            await self.memory.asettle()  # else the dense signals would be missing, for good
         signals = []
         for questions in (answered, unanswered):
             asked = [self._asked(question) for question in questions]

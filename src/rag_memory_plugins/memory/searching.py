@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +15,7 @@ from rag_memory_plugins.memory.reranking import RERANK_DEPTH, arerank
 from rag_memory_plugins.ports import Query
 from rag_memory_plugins.results import Hit, SearchResult
 from rag_memory_plugins.retrieval.encoding import aencode_query
+from rag_memory_plugins.types import Messages
 
 if TYPE_CHECKING:
     from rag_memory_plugins.namespace import Namespace
@@ -58,20 +59,31 @@ class Search:
         if encoded is not None and found.pending:
             dense = f"ok, {found.pending} pending"
         lanes = {"keywords": "ok", "dense": dense, **found.off}
-        relevance = self._relevance(asked, found, degraded)
+        relevance = self._relevance(asked, found, encoded is not None, degraded)
         hits: tuple[Hit, ...] = ()
         if relevance is None or relevance >= asked.min_relevance:
             hits = await self._rerank(namespace, asked, found, lanes, degraded)
+        if asked.neighbours > 1:
+            hits = _merged(hits)
         return SearchResult(asked.text, hits, lanes, tuple(degraded), relevance)
 
-    def _relevance(self, asked: Query, found: Found, degraded: list[str]) -> float | None:
+    def _relevance(
+        self, asked: Query, found: Found, dense: bool, degraded: list[str]
+    ) -> float | None:
         """How likely the question is answered. Raises `InvalidQuery` when nobody can tell."""
-        if degraded:
-            # Signals of a lane that failed are missing: no judgement is better than a wrong one.
+        missing = "a lane failed" if degraded else ""
+        if found.pending:
+            missing = missing or f"{found.pending} messages have no vector yet"
+        if self.embedder is not None and not dense:
+            missing = missing or "this file holds no vectors of the embedder"
+        if missing:
+            # Signals of a lane that did not run are missing: better no judgement than a wrong one.
             if asked.min_relevance:
-                degraded.append("relevance: not judged, a lane failed")
+                degraded.append(f"relevance: not judged, {missing}")
             return None
-        relevance = relevance_of(found, self.fingerprint)
+        # What is shipped was fitted with late interaction; without it nothing would seem relevant.
+        whole = bool(asked.recall.late and asked.recall.candidates)
+        relevance = relevance_of(found, self.fingerprint if whole else "")
         if relevance is None and asked.min_relevance and found.total:
             raise InvalidQuery(
                 "min_relevance",
@@ -131,3 +143,17 @@ class Search:
         data = {"reranker": self.reranker.name, "failed": bool(failed)}
         emit(self.hooks, Event("search.rerank", namespace.scope.key, seconds, data))
         return hits
+
+
+def _merged(hits: Sequence[Hit]) -> tuple[Hit, ...]:
+    """The hits with every message once: beside the best hit that reaches it, and never a hit's own.
+
+    After the rerank: a hit that was cut off must not take its message out of another's window.
+    """
+    shown = {(hit.session, hit.message.id) for hit in hits}
+    result = []
+    for hit in hits:
+        near = [m for m in hit.neighbours if (hit.session, m.id) not in shown]
+        shown.update((hit.session, m.id) for m in near)
+        result.append(replace(hit, neighbours=Messages(near)))
+    return tuple(result)

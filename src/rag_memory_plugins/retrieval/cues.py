@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from rag_memory_plugins.retrieval.dates import TIME, asked_days
+from rag_memory_plugins.retrieval.dates import TIME, asked_days, may_tell_time
 from rag_memory_plugins.retrieval.lexical import word_hashes
 
 __all__ = ["Cues", "cues_of", "is_english", "names_something", "tells_time"]
 
 # Words that hold English questions together and are no words of its neighbours ("was" is German).
 _ENGLISH: Final = re.compile(
-    r"\b(?:the|is|are|were|did|does|has|have|had|what|when|where|which|who|whose|why|how|of|with"
-    r"|for|from|my|your|his|her|their|our|any|there|about|would|could|should|they|you|she|he|it"
+    r"\b(?:the|is|are|were|did|does|have|had|what|when|where|which|who|whose|why|how|of|with"
+    r"|for|from|my|your|his|their|our|any|there|about|would|could|should|they|you|she|it"
     r"|this|that|and|can)\b"
 )
 _WHEN: Final = re.compile(
@@ -92,7 +92,7 @@ def is_english(folded: str) -> bool:
 
 def tells_time(text: str) -> bool:
     """Whether an English text tells a time."""
-    return TIME.search(text) is not None
+    return may_tell_time(text) and TIME.search(text) is not None
 
 
 def names_something(text: str) -> bool:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["TIME", "asked_days", "day_of", "days_of"]
+__all__ = ["TIME", "asked_days", "day_of", "days_of", "may_tell_time"]
 
 _DAYS: Final = "monday|tuesday|wednesday|thursday|friday|saturday|sunday"
 _MONTHS: Final = (
@@ -38,7 +38,8 @@ _RELATIVE: Final = re.compile(
     rf"|{_COUNT} {_UNIT} (?:ago|back)|in {_COUNT} {_UNIT})\b",
     re.IGNORECASE,
 )
-_YEAR: Final = re.compile(r"\b(?:in|since|of|during) ((?:19|20)\d\d)\b", re.IGNORECASE)
+_YEAR: Final = re.compile(r"\b(?:in|since|of|during) ((?:19|20)\d\d)\b(?!-\d)", re.IGNORECASE)
+_MAY_WHO: Final = re.compile(r"(?:^|[.!?]\s+)May (?:I|we|you|he|she|it|they)\b")
 
 TIME: Final = re.compile(
     rf"{_RELATIVE.pattern}|\b(?:{_DAYS}|{_MONTHS.replace('may|', '')}|(?:19|20)\d\d|{_NTH[:-1]}"
@@ -48,6 +49,14 @@ TIME: Final = re.compile(
     re.IGNORECASE,
 )
 """An English text that tells a time."""
+
+# One of these, or a digit, stands in whatever the expressions above find.
+_HINTS: Final = (
+    *("day", "week", "month", "year", "night", "morning", "noon", "evening", "tomorrow"),
+    *("spring", "summer", "autumn", "fall", "winter"),
+    *_MONTHS.split("|"),
+)
+_DIGIT: Final = re.compile("[0-9]")
 
 # dateparser's English knows neither counts in words like these nor weekends.
 _PLAIN: Final = (
@@ -65,6 +74,15 @@ def day_of(moment: datetime) -> int:
     return moment.year * 10_000 + moment.month * 100 + moment.day
 
 
+def may_tell_time(text: str) -> bool:
+    """Whether it is worth looking for a time in `text`: 2 us, and the expressions take 60."""
+    # Beyond ASCII there are letters that expressions take for others in another case.
+    if not text.isascii() or _DIGIT.search(text):
+        return True
+    lower = text.lower()
+    return any(hint in lower for hint in _HINTS)
+
+
 def days_of(text: str, said: datetime) -> list[int]:
     """Days, months and years that `text` speaks of, said at the moment `said`; sorted, no repeats.
 
@@ -72,12 +90,14 @@ def days_of(text: str, said: datetime) -> list[int]:
     >>> days_of("We met last Friday, and in March 2022", datetime(2023, 5, 10))
     [20220300, 20230505]
     """
+    if not may_tell_time(text):
+        return []
     found = set(_numeric(text))
     for match in _NAMED.finditer(text):
-        day, month, late_day, year = match.groups()
-        if month == "may" and not (day or late_day or year):
-            continue  # the verb
-        found.add(_named(match, _year_of(month, said) if year is None else int(year)))
+        if _is_verb(match):
+            continue
+        year = match[4] or _year_of(match[2], said)
+        found.add(_named(match, int(year)))
     for match in _RELATIVE.finditer(text):
         found.add(
             _relative(
@@ -85,7 +105,7 @@ def days_of(text: str, said: datetime) -> list[int]:
                 said.replace(hour=12, minute=0, second=0, microsecond=0, tzinfo=None),
             )
         )
-    found |= {int(match.group(1)) * 10_000 for match in _YEAR.finditer(text)}
+    found |= {int(match.group(1)) * 10_000 for match in _YEAR.finditer(_NAMED.sub(" ", text))}
     return sorted(found - {0})
 
 
@@ -98,10 +118,9 @@ def asked_days(question: str, now: datetime) -> list[int]:
     """
     found = set(_numeric(question))
     for match in _NAMED.finditer(question):
-        day, month, late_day, year = match.groups()
-        if month == "may" and not (day or late_day or year):
+        if _is_verb(match):
             continue
-        found.add(_named(match, int(year or 0)))
+        found.add(_named(match, int(match[4] or 0)))
     for match in _RELATIVE.finditer(question):
         found.add(
             _relative(
@@ -109,7 +128,7 @@ def asked_days(question: str, now: datetime) -> list[int]:
                 now.replace(hour=12, minute=0, second=0, microsecond=0, tzinfo=None),
             )
         )
-    found |= {int(match.group(1)) * 10_000 for match in _YEAR.finditer(question)}
+    found |= {int(match.group(1)) * 10_000 for match in _YEAR.finditer(_NAMED.sub(" ", question))}
     return sorted(found - {0})
 
 
@@ -121,6 +140,14 @@ def _numeric(text: str) -> list[int]:
     return found
 
 
+def _is_verb(match: re.Match[str]) -> bool:
+    """Whether a "may" is no month: in small letters, or a sentence begins with "May I"."""
+    if match[1] or match[3] or match[4]:
+        return False
+    begins = (verb.end() for verb in _MAY_WHO.finditer(match.string))
+    return match[2] == "may" or any(match.end() < end <= match.end() + 5 for end in begins)
+
+
 def _named(match: re.Match[str], year: int) -> int:
     day, month, late_day, _ = match.groups()
     number = int(re.sub(r"\D", "", day or late_day or "0"))
@@ -128,7 +155,11 @@ def _named(match: re.Match[str], year: int) -> int:
 
 
 def _month(name: str) -> int:
-    return _MONTHS.split("|").index(name.lower()) + 1
+    # Not by equality: ignoring case, a dotless i or a long s match too.
+    months = _MONTHS.split("|")
+    return next(
+        at for at, month in enumerate(months, 1) if re.fullmatch(month, name, re.IGNORECASE)
+    )
 
 
 def _year_of(month: str, said: datetime) -> int:
@@ -141,6 +172,8 @@ def _relative(expression: str, said: datetime) -> int:
     """What an expression means, 0 if dateparser cannot tell."""
     from dateparser.date import DateDataParser
 
+    if not 2 <= said.year <= 9998:
+        return 0  # a week more or less would leave the calendar
     for pattern, plain in _PLAIN:
         expression = pattern.sub(plain, expression)
     today = day_of(said)

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_memory_plugins.retrieval.corpus import Column, Corpus
+from rag_memory_plugins.retrieval.columns import Column
+from rag_memory_plugins.retrieval.corpus import Corpus
 
 __all__ = ["DenseRows"]
 
@@ -37,6 +38,7 @@ class DenseRows:
         self._norm = Column(np.float32)
         self._pieces = Column(np.float32, dimension)
         self._piece_row = Column(np.int64)
+        self._divisor: Floats | None = None
 
     @property
     def nbytes(self) -> int:
@@ -61,36 +63,52 @@ class DenseRows:
 
     def resize(self, rows: int) -> None:
         """Grow to `rows`; new rows have no vector, so no window changes."""
+        if rows == len(self._has):
+            return
+        self._divisor = None
         for column in (self._vectors, self._has, self._norm, self._settled):
             column.resize(rows)
 
     def update(self, corpus: Corpus, rows: NDArray[np.intp], vectors: Sequence[Floats]) -> None:
         """Set the pieces of these rows and grow to the corpus; no pieces means no vector."""
+        counts = np.array([len(pieces) for pieces in vectors], np.int64)
+        empty = np.empty((0, self.vectors.shape[1]), np.float32)
+        self.put(corpus, rows, np.concatenate([empty, *vectors]), counts)
+
+    def put(
+        self, corpus: Corpus, rows: NDArray[np.intp], pieces: Floats, counts: NDArray[np.int64]
+    ) -> None:
+        """`update` with the pieces of all rows one after the other, `counts` of each."""
         self.resize(len(corpus))
         self._settled.values[rows] = True
-        for row, pieces in zip(rows, vectors, strict=True):
-            if not len(pieces):
-                continue
-            self._vectors.values[row] = pieces[0]
-            self._has.values[row] = True
-            if len(pieces) > 1:
-                self._pieces.extend(pieces[1:])
-                self._piece_row.extend(np.full(len(pieces) - 1, row))
+        held = counts > 0
+        first = (np.cumsum(counts) - counts)[held]
+        self._has.values[rows[held]] = True
+        one_each = len(first) == len(pieces)
+        self._vectors.values[rows[held]] = pieces if one_each else pieces[first]
+        if not one_each:
+            more = np.ones(len(pieces), np.bool_)
+            more[first] = False
+            self._pieces.extend(pieces[more])
+            self._piece_row.extend(np.repeat(rows, counts)[more])
         self._renorm(corpus, rows)
 
     def _renorm(self, corpus: Corpus, rows: NDArray[np.intp]) -> None:
+        """Take the norms of these rows' windows and of their neighbours' anew."""
+        self._divisor = None
         before, after = corpus.before, corpus.after
-        reached = np.concatenate([rows, before[rows], after[rows]])
-        touched = np.unique(reached[reached >= 0])
-        # In slices: the sums of a large scope would take three times its vectors otherwise.
-        for start in range(0, len(touched), 4_096):
-            at = touched[start : start + 4_096]
-            window = self._vectors.values[at].copy()
+        marked = np.zeros(len(corpus) + 1, np.bool_)
+        for some in (rows, before[rows], after[rows]):
+            marked[some] = True  # -1, for none, marks the one row more
+        touched = np.flatnonzero(marked[:-1])
+        vectors, half = self._vectors.values, np.float32(NEIGHBOUR_WEIGHT)
+        # In slices that stay in the processor's cache: 10,000 rows take 7 ms, by 4,096 22.
+        for start in range(0, len(touched), 256):
+            at = touched[start : start + 256]
+            window = vectors[at]
             for neighbours in (before[at], after[at]):
                 there = neighbours >= 0
-                window[there] += (
-                    np.float32(NEIGHBOUR_WEIGHT) * self._vectors.values[neighbours[there]]
-                )
+                window[there] += half * vectors[neighbours[there]]
             self._norm.values[at] = np.sqrt((window * window).sum(axis=1))
 
     def scores(self, corpus: Corpus, query: Floats) -> tuple[Floats, Floats]:
@@ -99,11 +117,20 @@ class DenseRows:
         A row without a vector scores 0.
         """
         first = _products(self._vectors.values, query)
-        window = first.copy()
-        for neighbours in (corpus.before, corpus.after):
-            window += np.float32(NEIGHBOUR_WEIGHT) * np.where(neighbours >= 0, first[neighbours], 0)
-        norm = self._norm.values
-        np.divide(window, norm, out=window, where=norm > 0)
+        window, half = first.copy(), np.float32(NEIGHBOUR_WEIGHT)
+        if corpus.side_by_side:
+            # By shifting, 0.1 ms over 100,000 rows; by following neighbours 0.6.
+            link = corpus.derived("half", lambda: half * (corpus.before[1:] >= 0))
+            window[1:] += link * first[:-1]
+            window[:-1] += link * first[1:]
+        else:
+            for neighbours in (corpus.before, corpus.after):
+                window += half * np.where(neighbours >= 0, first[neighbours], 0)
+        if self._divisor is None:
+            # Dividing by 1 where there is no window: all at once is quicker than where it counts.
+            norm = self._norm.values
+            self._divisor = np.where(norm > 0, norm, np.float32(1))
+        window /= self._divisor
         if len(self._pieces):
             np.maximum.at(first, self._piece_row.values, _products(self._pieces.values, query))
         return first, window

@@ -35,12 +35,19 @@ class Lane:
 
     def weighted(self) -> Scores:
         """`weight` times the z-score of every row; shape (rows,)."""
-        scores = self.scores if self.where is None else self.scores[self.where]
+        # Most scopes are whole: picking every row takes 0.2 ms of 100,000, and once more at the end.
+        where = None if self.where is None or self.where.all() else self.where
+        scores = self.scores if where is None else self.scores[where]
         if not len(scores):
             return np.zeros(len(self.scores))
-        spread = np.sqrt(scores.var() + self.floor**2)
-        result = (self.scores - scores.mean()) * (self.weight / spread)
-        return result if self.where is None else np.where(self.where, result, 0.0)
+        mean = scores.mean()
+        centred = scores - mean
+        # As `var` does it, which would take the mean and the differences a second time.
+        variance = np.square(centred).sum() / len(scores)
+        scale = self.weight / np.sqrt(variance + self.floor**2)
+        if where is None:
+            return np.asarray(np.multiply(centred, scale, out=centred))
+        return np.where(where, (self.scores - mean) * scale, 0.0)
 
 
 def fuse(lanes: Mapping[str, Lane], rows: int) -> tuple[Scores, dict[str, Scores]]:

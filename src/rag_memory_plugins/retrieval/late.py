@@ -81,24 +81,22 @@ def late_scores(
         mask[ring] = True  # -1, for none, marks the one row more
     wanted = np.flatnonzero(mask[:-1])
     found = source(wanted.tolist())
-    kept = [
-        (row, tokens)
-        for row, tokens in zip(wanted, found, strict=True)
-        if tokens is not None and len(tokens)
-    ]
+    kept = [tokens for tokens in found if tokens is not None and len(tokens)]
     if not kept or not weights.any():
         return np.zeros(len(rows), np.float32), np.zeros(len(rows), np.bool_)
-    best = _maxima([tokens for _, tokens in kept], question[weights > 0])
+    best = _maxima(kept, question[weights > 0])
     # One row more, for what is not there: it never wins, and -1 points at it.
     place = np.full(len(corpus) + 1, len(kept), np.intp)
-    place[np.array([row for row, _ in kept])] = np.arange(len(kept))
+    held = [tokens is not None and len(tokens) > 0 for tokens in found]
+    place[wanted[held]] = np.arange(len(kept))
     padded = np.concatenate([best, np.zeros((1, best.shape[1]), np.float32)])
     reached = padded[place[rows]]
     for ring, loss in rings[1:]:
         np.maximum(reached, np.float32(loss) * padded[place[ring]], out=reached)
     asked = question[weights > 0].astype(np.float32)
     share = weights[weights > 0] / (weights.sum() * np.square(asked).sum(axis=1).mean())
-    return reached @ share, place[rows] < len(kept)
+    # A product would add in another order for another number of rows, and change the last bits.
+    return (reached * share).sum(axis=1), place[rows] < len(kept)
 
 
 def _around(corpus: Corpus, rows: NDArray[np.intp]) -> list[tuple[NDArray[np.intp], float]]:

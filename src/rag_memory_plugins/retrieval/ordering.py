@@ -26,7 +26,7 @@ def diversified(
     spread = score[rows].max() - score[rows].min()
     relevance = (score[rows] - score[rows].min()) / spread if spread else np.ones(len(rows))
     likeness = vectors @ vectors.T
-    nearest = np.zeros(len(rows))
+    nearest = np.full(len(rows), -1.0)
     left = np.ones(len(rows), np.bool_)
     order = []
     for _ in range(len(rows)):

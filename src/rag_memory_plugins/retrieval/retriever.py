@@ -35,6 +35,8 @@ __all__ = ["Question", "Ranked", "Ranking", "rank"]
 KEYWORD_FLOOR: Final = 0.5
 COSINE_FLOOR: Final = 0.03
 LATE_FLOOR: Final = 0.01
+MOST_CANDIDATES: Final = 4
+"""Who asks for many hits has them looked at too, up to this many times the candidates."""
 LANES: Final = ("dense_turn", "dense_window", "keywords")
 
 
@@ -98,7 +100,7 @@ def rank(
 
     Without vectors the keyword lane stands alone, and only rows that it matched are returned.
     `session` keeps only that session's rows and `allowed` only messages of these seqs (ascending);
-    their scores are those of the whole scope.
+    lanes and boosts score over the whole scope, late interaction looks at the first that match.
     """
     ranking = Ranking()
     if not len(corpus):
@@ -121,12 +123,13 @@ def rank(
         if allowed is not None:
             eligible &= np.isin(corpus.seq, allowed, assume_unique=True)
     with ranking.timed("late"):
-        late = _late(corpus, question, score, eligible, settings, source, ranking.off)
+        wide = min(max(limit, settings.candidates), MOST_CANDIDATES * settings.candidates)
+        late = _late(corpus, question, score, eligible, settings, wide, source, ranking.off)
     best = _ordered(score, eligible, max(limit, settings.candidates), late, parts)
     with ranking.timed("signals"):
         raw = [lanes[name].scores if name in lanes else None for name in LANES]
         first = float(sum(part[best[0]] for part in parts.values())) if len(best) else 0.0
-        ranking.signals = _signals(corpus, question, raw, eligible, late, first)
+        ranking.signals = _signals(corpus, question, raw, eligible, late, first, settings)
     if settings.diversity and dense is not None:
         with ranking.timed("diversity"):
             _diversify(best, dense, parts, settings)
@@ -194,16 +197,20 @@ def _late(
     score: Scores,
     eligible: NDArray[np.bool_],
     settings: Recall,
+    wide: int,
     source: TokenSource | None,
     off: dict[str, str],
 ) -> _Late | None:
-    """Late interaction over the first candidates, or None when it does not run."""
+    """Late interaction over the first `wide` rows, or None when it does not run.
+
+    The scale is that of the first `settings.candidates`, so that more rows change no score.
+    """
     if not settings.late or not settings.candidates:
         return None
     if source is None or question.tokens is None:
         off["late"] = "off: the embedder gives no token vectors"
         return None
-    first = _best(score, eligible, settings.candidates)
+    first = _best(score, eligible, wide)
     if not len(first):
         return None
     weights = token_weights(question.text, question.spans, corpus)
@@ -211,7 +218,7 @@ def _late(
     answers = corpus.answers[first]
     looked = np.concatenate([first, corpus.before[first[answers]].astype(np.intp)])
     raw, has = late_scores(corpus, looked, question.tokens, weights, source)
-    scale = standardized(raw, has, LATE_FLOOR, len(first))
+    scale = standardized(raw, has, LATE_FLOOR, min(len(first), settings.candidates))
     added = settings.late * scale[: len(first)]
     added[answers] += settings.inherit * settings.late * scale[len(first) :]
     return _Late(first, np.where(has, raw, -np.inf)[: len(first)].astype(np.float64), added)
@@ -248,6 +255,7 @@ def _signals(
     eligible: NDArray[np.bool_],
     late: _Late | None,
     first: float,
+    settings: Recall,
 ) -> tuple[float, ...]:
     """What tells whether the first rows mean anything; see `retrieval.silence`."""
     counts = {term: corpus.idf(term) for term in dict.fromkeys(question.terms)}
@@ -256,7 +264,8 @@ def _signals(
     looked = None
     if late is not None:
         looked = np.full(len(corpus), -np.inf)
-        looked[late.rows] = late.raw
+        few = slice(settings.candidates)  # a longer answer is judged as a shorter one
+        looked[late.rows[few]] = late.raw[few]
     return signals_of([*lanes, looked], eligible, mass, unknown / mass if mass else 1.0, first)
 
 

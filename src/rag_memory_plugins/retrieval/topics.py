@@ -18,7 +18,7 @@ from rag_memory_plugins.retrieval.fusion import Scores
 __all__ = ["session_scores", "topic_scores"]
 
 BEST: Final = 3
-ALIKE: Final = 0.6
+ALIKE: Final = 0.8
 """Cosine of two sessions' mean vectors from which on they are about the same."""
 
 

@@ -27,10 +27,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    delete,
     insert,
     inspect,
     select,
     text,
+    update,
 )
 from sqlalchemy.schema import SchemaItem
 
@@ -181,6 +183,9 @@ def _first(connection: Connection) -> None:
 def _recall_columns(connection: Connection) -> None:
     """Speakers, days and token vectors; `ANALYZER` has changed, so opening fills the columns."""
     metadata.create_all(connection)
+    # Vectors are made again, with token vectors, by whoever opens an index next.
+    connection.execute(delete(vectors))
+    connection.execute(update(indexes).values(active=0))
     held = {column["name"] for column in inspect(connection).get_columns(keywords.name)}
     for name in ("names", "days"):
         if name not in held:

@@ -5,6 +5,7 @@ All within the search's own transaction, so that every part is of one snapshot.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,13 +16,14 @@ from sqlalchemy import Connection, bindparam, func, select
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.ports import Query
 from rag_memory_plugins.results import Hit
-from rag_memory_plugins.retrieval.corpus import Corpus, Row
+from rag_memory_plugins.retrieval.columns import from_halves
+from rag_memory_plugins.retrieval.corpus import Corpus
 from rag_memory_plugins.retrieval.cues import cues_of
 from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.lexical import terms_of
 from rag_memory_plugins.retrieval.retriever import Question, Ranked
 from rag_memory_plugins.stores.cache import Loaded
-from rag_memory_plugins.stores.rows import in_batches, message_of, stored_columns
+from rag_memory_plugins.stores.rows import message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
     calibrations,
     indexes,
@@ -36,6 +38,9 @@ from rag_memory_plugins.stores.schema import (
 from rag_memory_plugins.types import Messages
 
 __all__ = ["heads", "hits_of", "places", "question_of", "refresh", "tokens_of"]
+
+PART: Final = 500
+"""Rows read and converted at a time: they become columns while the processor's cache holds them."""
 
 
 def heads(connection: Connection, namespace: Namespace, index_id: int, fingerprint: str) -> Any:
@@ -57,13 +62,15 @@ def tokens_of(
     connection: Connection, loaded: Loaded, index_id: int, rows: Sequence[int]
 ) -> list[NDArray[np.int8] | None]:
     """Token vectors of these rows, kept in memory once read."""
-    missing = [row for row in rows if row not in loaded.tokens]
-    seqs = {int(loaded.corpus.seq[row]): row for row in missing}
-    for some in in_batches(list(seqs)):
-        values = {"index": index_id, "seqs": some}
+    found = {row: loaded.tokens.get(row) for row in rows}
+    missing = [row for row, held in found.items() if held is None]
+    if missing:
+        row_of = dict(zip(loaded.corpus.seq[missing].tolist(), missing, strict=True))
+        values = {"index": index_id, "seqs": json.dumps(list(row_of))}
         for seq, width, data in connection.execute(_TOKENS, values).all():
-            loaded.tokens[seqs[seq]] = np.frombuffer(data, np.int8).reshape(-1, width)
-    return [loaded.tokens.get(row) for row in rows]
+            row = row_of[seq]
+            found[row] = loaded.tokens[row] = np.frombuffer(data, np.int8).reshape(-1, width)
+    return [found[row] for row in rows]
 
 
 def refresh(
@@ -72,19 +79,11 @@ def refresh(
     """Append what the snapshot holds beyond the cached columns."""
     if (place.seq or 0) > loaded.seq:
         rows = connection.execute(_NEW_ROWS, {"scope": place.id, "seq": loaded.seq})
-        loaded.corpus.extend(
-            [
-                Row(
-                    row.seq,
-                    row.session_id,
-                    row.flags,
-                    np.frombuffer(row.terms, "<u8"),
-                    np.frombuffer(row.names, "<u8"),
-                    np.frombuffer(row.days, "<i4"),
-                )
-                for row in rows
-            ]
-        )
+        columns: list[list[Any]] = [[] for _ in _NEW_ROWS.selected_columns]
+        for some in rows.partitions(PART):
+            for column, values in zip(columns, zip(*some, strict=True), strict=True):
+                column.extend(values)
+        loaded.corpus.append(*columns)
         loaded.seq = place.seq
     if not index_id:
         return
@@ -92,15 +91,13 @@ def refresh(
         loaded.dense = DenseRows(dimension)
     loaded.dense.resize(len(loaded.corpus))
     if (place.vid or 0) > loaded.vid:
-        values = {"index": index_id, "scope": place.id, "vid": loaded.vid}
-        found = connection.execute(_NEW_VECTORS, values).all()
-        # One conversion for all: a cold scope is thousands of small blobs.
-        flat = np.frombuffer(b"".join(row.data for row in found), "<f2").astype(np.float32)
-        pieces = flat.reshape(-1, dimension)
-        counts = [len(row.data) // (2 * dimension) for row in found]
-        split = np.split(pieces, np.cumsum(counts)[:-1])
-        rows_of = loaded.corpus.row_of([row.seq for row in found])
-        loaded.dense.update(loaded.corpus, rows_of, split)
+        wanted = {"index": index_id, "scope": place.id, "vid": loaded.vid}
+        for part in connection.execute(_NEW_VECTORS, wanted).partitions(PART):
+            seqs, blobs = zip(*part, strict=True)
+            flat = from_halves(np.frombuffer(b"".join(blobs), "<f2"))
+            counts = np.fromiter(map(len, blobs), np.int64, len(blobs)) // (2 * dimension)
+            rows_of = loaded.corpus.row_of(seqs)
+            loaded.dense.put(loaded.corpus, rows_of, flat.reshape(-1, dimension), counts)
         loaded.vid = place.vid
 
 
@@ -121,19 +118,11 @@ def question_of(query: Query) -> Question:
 def places(
     corpus: Corpus, ranked: Sequence[Ranked], reach: int, allowed: NDArray[np.int64] | None
 ) -> tuple[list[int], list[list[int]]]:
-    """(seq of each hit, seqs of each hit's neighbours); windows that overlap are merged.
-
-    A message is beside one hit only: the best of those within reach. With a reach of 1 a hit may
-    be another's neighbour; a wider window shows each message once.
-    """
+    """(seq of each hit, seqs of each hit's neighbours); windows may overlap."""
     seqs = [int(corpus.seq[item.row]) for item in ranked]
-    shown = {item.row for item in ranked} if reach > 1 else set()
     around = []
     for item in ranked:
-        rows = [row for row in _window(corpus, item.row, reach) if row not in shown]
-        if reach > 1:
-            shown.update(rows)
-        near = corpus.seq[rows]
+        near = corpus.seq[_window(corpus, item.row, reach)]
         if allowed is not None:
             near = near[np.isin(near, allowed)]
         around.append([int(seq) for seq in near])
@@ -162,9 +151,8 @@ def hits_of(
     """The ranked messages with those around them, read at once."""
     wanted = list(dict.fromkeys([*seqs, *(seq for some in around for seq in some)]))
     stored = {}
-    for some in in_batches(wanted):
-        for row in connection.execute(_BY_SEQ, {"seqs": some}):
-            stored[row.seq] = message_of(row)
+    for row in connection.execute(_BY_SEQ, {"seqs": json.dumps(wanted)}):
+        stored[row[0]] = message_of(row)
     return tuple(
         Hit(
             message=stored[seq].message,
@@ -230,8 +218,9 @@ _NEW_VECTORS: Final = (
     )
     .order_by(vectors.c.id)
 )
+# One parameter, however many seqs: binding 500 of them takes 1 ms more.
+_SEQS: Final = select(func.json_each(bindparam("seqs")).table_valued("value").c.value)
 _TOKENS: Final = select(tokens.c.seq, tokens.c.width, tokens.c.data).where(
-    tokens.c.index_id == bindparam("index"),
-    tokens.c.seq.in_(bindparam("seqs", expanding=True)),
+    tokens.c.index_id == bindparam("index"), tokens.c.seq.in_(_SEQS)
 )
-_BY_SEQ: Final = stored_columns().where(messages.c.seq.in_(bindparam("seqs", expanding=True)))
+_BY_SEQ: Final = stored_columns().where(messages.c.seq.in_(_SEQS))
