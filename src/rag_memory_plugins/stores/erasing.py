@@ -158,8 +158,6 @@ def _delete(connection: Connection, scope_id: int, seqs: Sequence[int]) -> dict[
         gone["vectors"] += connection.execute(delete(vectors).where(of_index)).rowcount
         of_tokens = tokens.c.index_id.in_(every) & tokens.c.seq.in_(some)
         connection.execute(delete(tokens).where(of_tokens))
-        fine = tokens.c.index_id.in_(every) & tokens.c.seq.in_(some)
-        connection.execute(delete(tokens).where(fine))
         queued = outbox.c.index_id.in_(every) & (outbox.c.scope_id == scope_id)
         connection.execute(delete(outbox).where(queued & outbox.c.seq.in_(some)))
     if seqs:

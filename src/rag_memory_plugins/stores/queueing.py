@@ -144,7 +144,9 @@ def rebuild(connection: Connection, scope_id: int, *, vectors_too: bool) -> int:
     if vectors_too:
         connection.execute(
             delete(tokens).where(
-                tokens.c.seq.in_(select(vectors.c.seq).where(vectors.c.scope_id == scope_id))
+                # Every index by name: by seq alone this would scan all tenants' rows.
+                tokens.c.index_id.in_(select(indexes.c.id)),
+                tokens.c.seq.in_(select(vectors.c.seq).where(vectors.c.scope_id == scope_id)),
             )
         )
         connection.execute(delete(vectors).where(vectors.c.scope_id == scope_id))
