@@ -1,4 +1,4 @@
-"""Recall on a real conversation does not fall below the floor that part 1 promises."""
+"""Recall on a real conversation does not fall below what docs/benchmarks.md says, less a little."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def test_recall_of_one_conversation_is_above_the_floor(shared_data, tmp_path):
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root)
     figures = json.loads(done.stdout.splitlines()[-1])
-    assert figures["R@10"] >= 0.80
-    assert figures["T@2000"] >= 0.92
+    assert figures["R@5"] >= 0.82  # 0.841 when this was written
+    assert figures["R@10"] >= 0.89  # 0.908
+    assert figures["T@2000"] >= 0.95  # 0.968
     assert figures["over_budget"] == 0
