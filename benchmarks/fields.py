@@ -14,12 +14,13 @@ import numpy as np
 
 from rag_memory_plugins.config import Recall
 from rag_memory_plugins.portal import get_portal
-from rag_memory_plugins.retrieval.corpus import Corpus, Row, index_text
+from rag_memory_plugins.retrieval.corpus import Corpus, Row
 from rag_memory_plugins.retrieval.cues import cues_of
 from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.encoding import aencode_documents, aencode_query
 from rag_memory_plugins.retrieval.lexical import terms_of
 from rag_memory_plugins.retrieval.retriever import Question, Ranking, rank
+from rag_memory_plugins.retrieval.traits import index_text
 from rag_memory_plugins.stores.rows import keyword_row
 
 if TYPE_CHECKING:

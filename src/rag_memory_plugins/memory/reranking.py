@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.errors import RerankerError, shorten
-from rag_memory_plugins.retrieval.corpus import index_text
+from rag_memory_plugins.retrieval.traits import index_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_memory_plugins.retrieval.corpus import (
+from rag_memory_plugins.retrieval.corpus import Corpus
+from rag_memory_plugins.retrieval.cues import Cues
+from rag_memory_plugins.retrieval.fusion import Scores
+from rag_memory_plugins.retrieval.traits import (
     BY_ASSISTANT,
     BY_USER,
     ENDS_WITH_QUESTION,
     NAMES_SOMETHING,
     ONLY_ASKS,
     TELLS_TIME,
-    Corpus,
 )
-from rag_memory_plugins.retrieval.cues import Cues
-from rag_memory_plugins.retrieval.fusion import Scores
 
 if TYPE_CHECKING:
     from rag_memory_plugins.config import Recall

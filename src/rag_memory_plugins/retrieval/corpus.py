@@ -16,31 +16,9 @@ from numpy.typing import NDArray
 
 from rag_memory_plugins.retrieval.columns import Column
 from rag_memory_plugins.retrieval.postings import Postings, Spread
-from rag_memory_plugins.retrieval.traits import (
-    BY_ASSISTANT,
-    BY_USER,
-    ENDS_WITH_QUESTION,
-    NAMES_SOMETHING,
-    NOT_RECALLED,
-    ONLY_ASKS,
-    TELLS_TIME,
-    index_text,
-    traits,
-)
+from rag_memory_plugins.retrieval.traits import ENDS_WITH_QUESTION
 
-__all__ = [
-    "BY_ASSISTANT",
-    "BY_USER",
-    "ENDS_WITH_QUESTION",
-    "NAMES_SOMETHING",
-    "NOT_RECALLED",
-    "ONLY_ASKS",
-    "TELLS_TIME",
-    "Corpus",
-    "Row",
-    "index_text",
-    "traits",
-]
+__all__ = ["Corpus", "Row"]
 
 T = TypeVar("T", bound=np.generic)
 

@@ -102,4 +102,4 @@ def names_something(text: str) -> bool:
     """
     if _QUOTED.search(text):
         return True
-    return any(word != "I" for word in _CAPITAL.findall(_CALLED.sub("", text)))
+    return _CAPITAL.search(_CALLED.sub("", text)) is not None

@@ -10,6 +10,7 @@ text and reads "we" as Wednesday. The expressions are English; numeric dates are
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -92,21 +93,7 @@ def days_of(text: str, said: datetime) -> list[int]:
     """
     if not may_tell_time(text):
         return []
-    found = set(_numeric(text))
-    for match in _NAMED.finditer(text):
-        if _is_verb(match):
-            continue
-        year = match[4] or _year_of(match[2], said)
-        found.add(_named(match, int(year)))
-    for match in _RELATIVE.finditer(text):
-        found.add(
-            _relative(
-                match.group().lower(),
-                said.replace(hour=12, minute=0, second=0, microsecond=0, tzinfo=None),
-            )
-        )
-    found |= {int(match.group(1)) * 10_000 for match in _YEAR.finditer(_NAMED.sub(" ", text))}
-    return sorted(found - {0})
+    return _days(text, said, lambda month: _year_of(month, said))
 
 
 def asked_days(question: str, now: datetime) -> list[int]:
@@ -116,19 +103,18 @@ def asked_days(question: str, now: datetime) -> list[int]:
     >>> asked_days("What did we plan on 8 May, and in June 2022?", datetime(2023, 5, 10))
     [508, 20220600]
     """
-    found = set(_numeric(question))
-    for match in _NAMED.finditer(question):
-        if _is_verb(match):
-            continue
-        found.add(_named(match, int(match[4] or 0)))
-    for match in _RELATIVE.finditer(question):
-        found.add(
-            _relative(
-                match.group().lower(),
-                now.replace(hour=12, minute=0, second=0, microsecond=0, tzinfo=None),
-            )
-        )
-    found |= {int(match.group(1)) * 10_000 for match in _YEAR.finditer(_NAMED.sub(" ", question))}
+    return _days(question, now, lambda _: 0)
+
+
+def _days(text: str, moment: datetime, year_of: Callable[[str], int]) -> list[int]:
+    """The dates in `text`, seen from `moment`; `year_of` a month that stands without a year."""
+    noon = moment.replace(hour=12, minute=0, second=0, microsecond=0, tzinfo=None)
+    found = set(_numeric(text))
+    for match in _NAMED.finditer(text):
+        if not _is_verb(match):
+            found.add(_named(match, int(match[4] or year_of(match[2]))))
+    found |= {_relative(match.group().lower(), noon) for match in _RELATIVE.finditer(text)}
+    found |= {int(match.group(1)) * 10_000 for match in _YEAR.finditer(_NAMED.sub(" ", text))}
     return sorted(found - {0})
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rag_memory_plugins.config import Recall
 from rag_memory_plugins.retrieval.boosts import boosts
-from rag_memory_plugins.retrieval.corpus import NOT_RECALLED, Corpus
+from rag_memory_plugins.retrieval.corpus import Corpus
 from rag_memory_plugins.retrieval.cues import Cues
 from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.fusion import Lane, Scores, best_of, fuse, standardized
@@ -28,6 +28,7 @@ from rag_memory_plugins.retrieval.lexical import bm25
 from rag_memory_plugins.retrieval.ordering import diversified, recency
 from rag_memory_plugins.retrieval.silence import signals_of
 from rag_memory_plugins.retrieval.topics import session_scores, topic_scores
+from rag_memory_plugins.retrieval.traits import NOT_RECALLED
 
 __all__ = ["Question", "Ranked", "Ranking", "rank"]
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, lite
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.ports import Encoded, Pending
-from rag_memory_plugins.retrieval.corpus import index_text
+from rag_memory_plugins.retrieval.traits import index_text
 from rag_memory_plugins.stores.rows import in_batches, keyword_row, message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
     indexes,

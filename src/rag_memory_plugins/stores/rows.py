@@ -11,9 +11,9 @@ import numpy as np
 from sqlalchemy import Select, select
 
 from rag_memory_plugins.ports import StoredMessage
-from rag_memory_plugins.retrieval.corpus import index_text, traits
 from rag_memory_plugins.retrieval.dates import day_of, days_of
 from rag_memory_plugins.retrieval.lexical import terms_of, word_hashes
+from rag_memory_plugins.retrieval.traits import index_text, traits
 from rag_memory_plugins.stores.schema import messages, sessions, text_hash
 from rag_memory_plugins.types import Message
 
