@@ -23,6 +23,7 @@ NAMES = (
     "rerank",
     "scale",
     "steps",
+    "tokens",
     "trim",
 )
 

@@ -18,7 +18,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rag_memory_plugins.config import Recall
+    from rag_memory_plugins.budget import TokenBudget
+    from rag_memory_plugins.config import Modes, Recall, Strategy
     from rag_memory_plugins.errors import RagMemoryError
     from rag_memory_plugins.events import Event
     from rag_memory_plugins.filters import Filter
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
         Hit,
         SearchResult,
         Stats,
-        TokenBudget,
+        Summary,
+        SummaryLine,
     )
     from rag_memory_plugins.retrieval.cohere_rerank import CohereReranker
     from rag_memory_plugins.retrieval.cross_encoder import CrossEncoderReranker
@@ -56,12 +58,16 @@ __all__ = [
     "Memory",
     "Message",
     "Messages",
+    "Modes",
     "Namespace",
     "RagMemoryError",
     "Recall",
     "Scope",
     "SearchResult",
     "Stats",
+    "Strategy",
+    "Summary",
+    "SummaryLine",
     "TokenBudget",
     "ToolCall",
     "WeightedReranker",
@@ -91,8 +97,12 @@ _ROOMS = {
     "RagMemoryError": "errors",
     "Scope": "namespace",
     "SearchResult": "results",
+    "Modes": "config",
     "Stats": "results",
-    "TokenBudget": "results",
+    "Strategy": "config",
+    "Summary": "results",
+    "SummaryLine": "results",
+    "TokenBudget": "budget",
     "WeightedReranker": "retrieval.rerank",
 }
 

@@ -1,13 +1,14 @@
-"""`Recall`: how a question is matched."""
+"""Settings: how a question is matched, and what a context is made of."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, fields
+from typing import Final
 
-from rag_memory_plugins.errors import InvalidInput
+from rag_memory_plugins.errors import InvalidInput, nearest
 
-__all__ = ["Recall"]
+__all__ = ["STRATEGIES", "Modes", "Recall", "Strategy", "strategy_of"]
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,91 @@ class Recall:
             raise InvalidInput("diversity", self.diversity, "pass a number from 0 to 1")
         if not isinstance(self.candidates, int) or not 0 <= self.candidates <= 1_000:
             raise InvalidInput("candidates", self.candidates, "pass an int from 0 to 1000")
+
+
+@dataclass(frozen=True)
+class Modes:
+    """When a context holds the whole history and when not, by the tokens of its session.
+
+    Up to `full_up_to` tokens everything; up to `balanced_up_to` many recent turns and what is
+    recalled; above that few recent turns, so that a long conversation costs the same every turn.
+    A session that shrinks goes back only once it has lost a fifth. Raises `InvalidInput`.
+
+    >>> Modes(full_up_to=2_000).balanced_up_to
+    20000
+    """
+
+    full_up_to: int = 5_000
+    balanced_up_to: int = 20_000
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise InvalidInput(item.name, value, "pass a number of tokens, an int >= 0")
+        if self.balanced_up_to < self.full_up_to:
+            remedy = f"it must not be below full_up_to ({self.full_up_to})"
+            raise InvalidInput("balanced_up_to", self.balanced_up_to, remedy)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What a context of some kind of work is made of; a named bundle of settings.
+
+    `recent` and `summary` are shares from 0 to 1 of what the budget leaves open, in mode balanced;
+    what is recalled gets the rest. `window` turns to either side come with a hit where they fit.
+    `goal` of the user's first messages stay in view. `recall` weighs the steps of the search, in
+    place of the memory's. Raises `InvalidInput`.
+
+    >>> Strategy("mine", recent=0.2, window=1)
+    Strategy(name='mine', recent=0.2, summary=0.2, window=1, goal=1, recall=None)
+    """
+
+    name: str
+    recent: float = 0.3
+    summary: float = 0.2
+    window: int = 0
+    goal: int = 1
+    recall: Recall | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise InvalidInput("name", self.name, "pass a str that is not empty")
+        for name in ("recent", "summary"):
+            value = getattr(self, name)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not 0 <= value <= 1
+            ):
+                raise InvalidInput(name, value, "pass a share, a number from 0 to 1")
+        if self.recent + self.summary > 1:
+            raise InvalidInput("recent", self.recent, f"with summary {self.summary} it is over 1")
+        for name, most in (("window", 10), ("goal", 10)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+                raise InvalidInput(name, value, f"pass an int from 0 to {most}")
+        if self.recall is not None and not isinstance(self.recall, Recall):
+            raise InvalidInput("recall", self.recall, "pass None or a rag_memory_plugins.Recall")
+
+
+STRATEGIES: Final = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy("chat"),
+        Strategy("ui_builder", recent=0.25, summary=0.25, goal=2),
+        Strategy("code_editor", recent=0.45, summary=0.15, window=1),
+        Strategy("support", recent=0.3, summary=0.2, goal=2),
+        Strategy("research", recent=0.15, summary=0.15, window=1),
+    )
+}
+"""The strategies that have a name."""
+
+
+def strategy_of(value: Strategy | str) -> Strategy:
+    """A strategy by its name, or as it is. Raises `InvalidInput`."""
+    if isinstance(value, Strategy):
+        return value
+    if not isinstance(value, str) or value not in STRATEGIES:
+        raise InvalidInput("strategy", value, nearest(str(value), STRATEGIES))
+    return STRATEGIES[value]

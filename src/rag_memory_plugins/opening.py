@@ -5,18 +5,26 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from rag_memory_plugins.config import Recall
+from rag_memory_plugins.budget import TokenBudget
+from rag_memory_plugins.config import Modes, Recall
 from rag_memory_plugins.errors import InvalidInput, InvalidURL, nearest
 from rag_memory_plugins.events import Hook
 from rag_memory_plugins.portal import blocking_function, get_portal, strict
 
 if TYPE_CHECKING:
     from rag_memory_plugins.memory.memory import Memory
-    from rag_memory_plugins.ports import Embedder, Reranker, TokenCounter
+    from rag_memory_plugins.ports import (
+        Embedder,
+        FactSource,
+        Reranker,
+        Summarizer,
+        TokenCounter,
+    )
 
 __all__ = ["aopen_memory", "open_memory"]
 
@@ -37,6 +45,10 @@ async def aopen_memory(
     background: bool = True,
     recall: Recall | None = None,
     reranker: Reranker | None = None,
+    budget: int | TokenBudget | None = None,
+    modes: Modes | None = None,
+    summarizer: Summarizer | Literal["default"] | None = "default",
+    facts: FactSource | None = None,
 ) -> Memory:
     """Open a memory: a path, or `sqlite:///relative.db`, `sqlite:////absolute.db?mode=ro`.
 
@@ -53,6 +65,11 @@ async def aopen_memory(
     - `background`: False embeds only in `search`, `settle` and `close`.
     - `recall`: the weight of every step of a search, unless a search brings its own.
     - `reranker`: any `ports.Reranker`, for the first 50 hits of every search; the caller closes it.
+    - `budget`: what a context may hold unless it is told otherwise; `TokenBudget.default()`.
+    - `modes`: up to which sizes a context holds the whole history, or many recent turns.
+    - `summarizer`: "default" picks sentences without an LLM; None summarises nothing; or any
+      `ports.Summarizer`, such as `LLMSummarizer`; the caller closes it.
+    - `facts`: any `ports.FactSource`: what holds now, beside what was said.
 
     Raises `InvalidURL`, `UnknownArgument`, `InvalidInput` or a `StoreError`.
 
@@ -64,60 +81,77 @@ async def aopen_memory(
     >>> folder.cleanup()
     """
     options = _Options(
-        embedder, counter, tuple(hooks), busy_timeout, cache_bytes, drain_seconds, recall, reranker
+        embedder=embedder,
+        counter=counter,
+        hooks=tuple(hooks),
+        busy_timeout=busy_timeout,
+        cache_bytes=cache_bytes,
+        drain_seconds=drain_seconds,
+        recall=recall or Recall(),
+        reranker=reranker,
+        budget=TokenBudget.default() if budget is None else TokenBudget.of(budget),
+        modes=modes or Modes(),
+        summarizer=summarizer,
+        facts=facts,
     )
+    options.check()
     return await get_portal().acall(_open(url, options, background))
 
 
 open_memory = blocking_function(aopen_memory)
 
 
+@dataclass(frozen=True)
 class _Options:
-    """The checked options of `open_memory`."""
+    """The options of `open_memory`."""
 
-    def __init__(
-        self,
-        embedder: Any,
-        counter: Any,
-        hooks: tuple[Hook, ...],
-        busy_timeout: float,
-        cache_bytes: int,
-        drain_seconds: float,
-        recall: Any,
-        reranker: Any,
-    ) -> None:
-        from rag_memory_plugins.ports import Reranker
+    embedder: Any
+    counter: Any
+    hooks: tuple[Hook, ...]
+    busy_timeout: float
+    cache_bytes: int
+    drain_seconds: float
+    recall: Recall
+    reranker: Reranker | None
+    budget: TokenBudget
+    modes: Modes
+    summarizer: Any
+    facts: FactSource | None
 
-        for name, value in (("busy_timeout", busy_timeout), ("drain_seconds", drain_seconds)):
+    def check(self) -> None:
+        """Raise `InvalidInput` for the first that cannot be used."""
+        from rag_memory_plugins import ports
+
+        for name in ("busy_timeout", "drain_seconds"):
+            value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
                 raise InvalidInput(name, value, "pass seconds, a number >= 0")
-        if not isinstance(cache_bytes, int) or isinstance(cache_bytes, bool) or cache_bytes < 0:
-            raise InvalidInput("cache_bytes", cache_bytes, "pass bytes, an int >= 0")
-        for hook in hooks:
+        size = self.cache_bytes
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise InvalidInput("cache_bytes", size, "pass bytes, an int >= 0")
+        for hook in self.hooks:
             if not callable(hook):
                 raise InvalidInput("hooks", hook, "pass functions that take an Event")
-        recall = Recall() if recall is None else recall
-        if not isinstance(recall, Recall):
-            raise InvalidInput("recall", recall, "pass a rag_memory_plugins.Recall")
-        if reranker is not None and not isinstance(reranker, Reranker):
-            raise InvalidInput("reranker", reranker, "pass None or a ports.Reranker")
-        self.embedder = _checked_embedder(embedder)
-        self.recall = recall
-        self.reranker = reranker
-        self.counter = counter
-        self.hooks = hooks
-        self.busy_timeout = float(busy_timeout)
-        self.cache_bytes = cache_bytes
-        self.drain_seconds = float(drain_seconds)
+        for name, kind in (("recall", Recall), ("modes", Modes), ("budget", TokenBudget)):
+            if not isinstance(getattr(self, name), kind):
+                remedy = f"pass a rag_memory_plugins.{kind.__name__}"
+                raise InvalidInput(name, getattr(self, name), remedy)
+        for name, port in (("reranker", ports.Reranker), ("facts", ports.FactSource)):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, port):
+                raise InvalidInput(name, value, f"pass None or a ports.{port.__name__}")
+        known = self.summarizer in ("default", None)
+        if not known and not isinstance(self.summarizer, ports.Summarizer):
+            remedy = "pass 'default', None or a ports.Summarizer"
+            raise InvalidInput("summarizer", self.summarizer, remedy)
+        _check_embedder(self.embedder)
 
 
-def _checked_embedder(embedder: Any) -> Any:
+def _check_embedder(embedder: Any) -> None:
     from rag_memory_plugins.ports import Embedder
 
-    if embedder is None or embedder == "default":
-        return embedder
-    if isinstance(embedder, Embedder):
-        return embedder
+    if embedder is None or embedder == "default" or isinstance(embedder, Embedder):
+        return
     module = type(embedder).__module__
     if hasattr(embedder, "get_text_embedding"):
         remedy = "wrap it: rag_memory_plugins.llama_index.as_embedder(embedder)"
@@ -192,10 +226,13 @@ async def _open_sqlite(
     reason: str,
     readonly: bool,
 ) -> Memory:
+    from rag_memory_plugins.memory.folding import FOLD_AT, SUMMARY_TOKENS, Folding
     from rag_memory_plugins.memory.memory import Lifetime, Memory
     from rag_memory_plugins.memory.outbox import Outbox
+    from rag_memory_plugins.memory.usage import TokenTracker
     from rag_memory_plugins.stores.database import Database
     from rag_memory_plugins.stores.flat import FlatIndex
+    from rag_memory_plugins.stores.local_state import LocalState
     from rag_memory_plugins.stores.schema import secret_of
     from rag_memory_plugins.stores.sql import SqlLog
 
@@ -215,10 +252,20 @@ async def _open_sqlite(
         await database.aclose()
         raise
     outbox = None
+    folding = None
     if not readonly:
         outbox = Outbox(index, embedder, options.hooks, log.atidy)
+        summarizer = _make_summarizer(options.summarizer, embedder, counter)
+        if summarizer is not None:
+            least = options.modes.full_up_to * FOLD_AT // 100
+            limit = options.budget.summary or SUMMARY_TOKENS
+            folding = Folding(log, summarizer, options.hooks, limit, least)
         if background:
             outbox.start()
+            if folding is not None:
+                folding.start()
+    state = LocalState()
+    usage = TokenTracker(state, options.hooks)
     own = embedder if options.embedder == "default" else None
     return Memory(
         name=path.name,
@@ -231,5 +278,20 @@ async def _open_sqlite(
         hooks=options.hooks,
         recall=options.recall,
         reranker=options.reranker,
-        lifetime=Lifetime(log, outbox, own, options.drain_seconds),
+        lifetime=Lifetime(log, outbox, folding, usage, state, own, options.drain_seconds),
+        budget=options.budget,
+        modes=options.modes,
+        facts=options.facts,
+        usage=usage,
     )
+
+
+def _make_summarizer(
+    summarizer: Any, embedder: Embedder | None, counter: TokenCounter
+) -> Summarizer | None:
+    if summarizer != "default":
+        made: Summarizer | None = summarizer
+        return made
+    from rag_memory_plugins.memory.extractive import ExtractiveSummarizer
+
+    return ExtractiveSummarizer(embedder, counter)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rag_memory_plugins.filters import Filter
     from rag_memory_plugins.namespace import Namespace, Scope
-    from rag_memory_plugins.results import EraseReceipt, Hit, Stats
+    from rag_memory_plugins.results import EraseReceipt, Hit, Stats, Summary, SummaryLine
     from rag_memory_plugins.types import Level, Message, Messages
 
     Vectors = NDArray[np.float32]
@@ -28,12 +28,18 @@ __all__ = [
     "ChatModel",
     "Embedder",
     "Encoded",
+    "FactSource",
+    "Fold",
+    "Folded",
     "Found",
     "MessageLog",
     "Pending",
     "Query",
     "Reranker",
+    "SessionView",
+    "SharedState",
     "StoredMessage",
+    "Summarizer",
     "TokenCounter",
     "TokenEmbedder",
     "VectorIndex",
@@ -147,6 +153,65 @@ class ChatModel(Protocol):
         """Free connections; called once, by who made it."""
 
 
+@runtime_checkable
+class Summarizer(Protocol):
+    """Folds turns that left the recent ones into a summary, without reading older turns again."""
+
+    @property
+    def name(self) -> str:
+        """What summarises, for people and events."""
+
+    @property
+    def every(self) -> int:
+        """Tokens of new turns that are worth a fold: few when a fold is cheap."""
+
+    async def afold(
+        self, lines: Sequence[SummaryLine], messages: Sequence[Message], limit: int
+    ) -> Folded:
+        """`lines` and what matters of `messages`, oldest first, in at most `limit` tokens.
+
+        Every line rests on messages at hand or on lines it was made from. Raises `ChatModelError`
+        or `EmbedderError` when it has nothing to fall back on.
+        """
+
+    async def aclose(self) -> None:
+        """Free what it holds; called once, by who made it."""
+
+
+@runtime_checkable
+class SharedState(Protocol):
+    """Small numbers that the processes of a memory share: totals, limits, breaker states.
+
+    Losing them loses no memory.
+    """
+
+    async def aadd(self, key: str, amounts: Mapping[str, int], seconds: float) -> None:
+        """Add each amount to the number of its name under `key`, all at once.
+
+        The key is dropped `seconds` after its last change.
+        """
+
+    async def aget(self, key: str) -> dict[str, int]:
+        """The numbers under `key`; empty when there are none."""
+
+    async def akeys(self, prefix: str) -> list[str]:
+        """Keys that begin with `prefix`, sorted."""
+
+    async def adrop(self, keys: Sequence[str]) -> int:
+        """Forget these keys; return how many there were."""
+
+    async def aclose(self) -> None:
+        """Release what it holds; called once, by who made it."""
+
+
+@runtime_checkable
+class FactSource(Protocol):
+    """What holds now, beside what was said."""
+
+    async def acurrent(self, namespace: Namespace, query: str, limit: int) -> Sequence[SummaryLine]:
+        """Up to `limit` statements that hold for the namespace's user, the first matter most."""
+
+
 @dataclass(frozen=True)
 class StoredMessage:
     """A message as the log holds it. `seq` grows with every message of the log."""
@@ -156,6 +221,47 @@ class StoredMessage:
     message: Message
     group: int | None
     """`seq` of the assistant message that began this message's tool group, if it is in one."""
+    tokens: int = 0
+    """What it was counted as when it was stored."""
+    said: int = 0
+    """Tokens said in its session before it; what is forgotten since still counts."""
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """What a context needs of a session, read at once.
+
+    `tokens` is what it holds, `said` all that was ever said in it. `peak` follows `tokens` up, and
+    down only when they fall by a fifth, so that what is chosen by size does not flap. `goal` are
+    the user's first messages, `recent` the last ones, both oldest first.
+    """
+
+    tokens: int = 0
+    said: int = 0
+    peak: int = 0
+    goal: Sequence[StoredMessage] = ()
+    pins: Sequence[StoredMessage] = ()
+    recent: Sequence[StoredMessage] = ()
+    summary: Summary | None = None
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A session whose turns wait to be summarised: who took it, and what it has by now."""
+
+    namespace: Namespace
+    generation: int
+    summary: Summary | None
+    messages: Sequence[StoredMessage]
+    """Those after the summary, oldest first, as far as they have left the recent turns."""
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A summary after a fold. `degraded` says what failed on the way; empty when nothing did."""
+
+    lines: tuple[SummaryLine, ...]
+    degraded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,8 +314,10 @@ class Found:
 class MessageLog(Protocol):
     """The truth: every message, durable before `aappend` returns, in order within its session."""
 
-    async def aappend(self, namespace: Namespace, messages: Sequence[Message]) -> int:
-        """Store all of `messages` or none; return how many were new.
+    async def aappend(
+        self, namespace: Namespace, messages: Sequence[Message], tokens: Sequence[int]
+    ) -> int:
+        """Store all of `messages` or none, each of so many tokens; return how many were new.
 
         A message whose (namespace, id) is stored with the same content is a retry and stores
         nothing; with other content it raises `MessageConflict`.
@@ -217,6 +325,27 @@ class MessageLog(Protocol):
 
     async def arecent(self, namespace: Namespace, limit: int) -> list[StoredMessage]:
         """The last `limit` messages of the session, oldest first."""
+
+    async def aview(self, namespace: Namespace, recent: int, goal: int) -> SessionView:
+        """The session's sizes, pins, summary, first `goal` user and last `recent` messages."""
+
+    async def atake_fold(self, every: int, keep: int, least: int, seconds: float) -> Fold | None:
+        """A session that has said `least` tokens, with `every` to fold before its last `keep`.
+
+        It is taken for `seconds`: nobody else gets it until then.
+        """
+
+    async def aput_summary(self, fold: Fold, summary: Summary) -> bool:
+        """Keep the summary, unless the session's has changed since; False then."""
+
+    async def arelease_fold(self, fold: Fold, seconds: float) -> None:
+        """Give a fold back, to be taken again after `seconds`."""
+
+    async def asummary(self, namespace: Namespace) -> Summary | None:
+        """The session's summary, if there is one."""
+
+    async def adrop_summary(self, namespace: Namespace | None = None) -> None:
+        """Forget the session's summary, or everybody's, so that it is made anew from the log."""
 
     async def agroups(self, scope: Scope, groups: Sequence[int]) -> list[StoredMessage]:
         """Every message of these tool groups, oldest first."""

@@ -1,4 +1,4 @@
-"""What a memory answers with: `Hit`, `SearchResult`, `TokenBudget`, `Context`, receipts."""
+"""What a memory answers with: `Hit`, `SearchResult`, `Context`, `Summary`, receipts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from rag_memory_plugins.errors import InvalidBudget, shorten
+from rag_memory_plugins.budget import TokenBudget
+from rag_memory_plugins.errors import shorten
 from rag_memory_plugins.types import Level, Message, Messages, html_table
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.explaining import Explanation
 
 __all__ = [
     "Context",
@@ -19,7 +23,8 @@ __all__ = [
     "Piece",
     "SearchResult",
     "Stats",
-    "TokenBudget",
+    "Summary",
+    "SummaryLine",
 ]
 
 
@@ -28,7 +33,8 @@ class Hit:
     """A remembered message with its score (higher is better) and the score's parts.
 
     `parts` add up to `score`. `session` is where it was said, `neighbours` the messages just
-    before and after it in that session. `seq` is its place in the log, `group` its tool group's.
+    before and after it in that session. `seq` is its place in the log, `group` its tool group's,
+    `tokens` what it was counted as when it was stored.
     """
 
     message: Message
@@ -38,6 +44,7 @@ class Hit:
     neighbours: Messages = Messages()
     seq: int = field(default=0, compare=False)
     group: int | None = field(default=None, compare=False)
+    tokens: int = field(default=0, compare=False)
 
     def __repr__(self) -> str:
         return f"Hit({self.score:.2f}, {self.message.speaker}: {shorten(self.message.content, 60)})"
@@ -83,33 +90,29 @@ class SearchResult(Sequence[Hit]):
 
 
 @dataclass(frozen=True)
-class TokenBudget:
-    """Hard limits in tokens for a `Context`.
+class SummaryLine:
+    """One statement of a summary: its text, when it was said, ids of the messages it rests on."""
 
-    `total` is never exceeded. `recent` and `retrieved` cap those parts; 0 leaves a part out. Left
-    at None, recent turns may take 30 % of what the pins leave, and recalled turns the rest; what
-    one part does not use the next may. Raises `InvalidBudget`.
+    text: str
+    time: datetime
+    ids: tuple[str, ...]
 
-    >>> TokenBudget(2000, recent=0)
-    TokenBudget(total=2000, recent=0, retrieved=None)
+
+@dataclass(frozen=True)
+class Summary:
+    """A session's rolling summary. `version` grows with every fold.
+
+    `upto` is the `seq` of the last message it covers, `by` the summarizer that made it.
     """
 
-    total: int
-    recent: int | None = None
-    retrieved: int | None = None
+    lines: tuple[SummaryLine, ...]
+    version: int
+    upto: int
+    by: str
+    degraded: tuple[str, ...] = ()
 
-    RECENT_SHARE: ClassVar[float] = 0.3
-
-    def __post_init__(self) -> None:
-        _tokens("total", self.total, least=1)
-        for name in ("recent", "retrieved"):
-            if getattr(self, name) is not None:
-                _tokens(name, getattr(self, name), least=0)
-
-    @classmethod
-    def of(cls, budget: int | TokenBudget) -> TokenBudget:
-        """A budget as it is, or made of a total."""
-        return budget if isinstance(budget, TokenBudget) else cls(budget)
+    def __str__(self) -> str:
+        return "\n".join(line.text for line in self.lines)
 
 
 @dataclass(frozen=True)
@@ -138,10 +141,12 @@ class ContextPart:
 class Context:
     """What goes to the model.
 
-    `messages` are ready to send: pins first, then recent turns as they were said, then what was
-    recalled, inside a fence that the recalled text cannot close. `text` is the same as one
-    string. `tokens` counts all `messages`; it never exceeds `budget.total`. `tokens_exact` is
-    False when an estimate counted.
+    `messages` are ready to send: the system message if one was given, anchors, facts and summary,
+    then recent turns as they were said, then what was recalled; what was not said just now stands
+    inside fences that it cannot close. `text` is the same as one string. `tokens` counts all
+    `messages`; it never exceeds what the budget leaves. `tokens_exact` is False when an estimate
+    counted. `mode` is "full", "balanced" or "safe", `mode_reason` why; `history_tokens` is what
+    the session's whole history would cost.
     """
 
     query: str
@@ -154,50 +159,22 @@ class Context:
     pieces: tuple[Piece, ...]
     lanes: Mapping[str, str]
     degraded: tuple[str, ...] = ()
+    mode: str = "full"
+    mode_reason: str = ""
+    history_tokens: int = 0
 
-    def explain(self) -> tuple[Piece, ...]:
-        """Every message that was considered, in or out, with the reason."""
-        return self.pieces
+    def explain(self) -> Explanation[Piece]:
+        """Every message that was considered, in or out, with the reason; as text, data or HTML."""
+        from rag_memory_plugins.explaining import Explanation
+
+        return Explanation(self)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{part.name} {part.tokens}" for part in self.parts)
         return f"Context({self.tokens} of {self.budget.total} tokens: {parts or 'empty'})"
 
     def _repr_html_(self) -> str:
-        total = self.budget.total
-        bar = "".join(
-            f'<div title="{escape(part.name)}: {part.tokens} tokens" style="background:'
-            f'{_COLOURS.get(part.name, "#999")};width:{100 * part.tokens / total:.1f}%"></div>'
-            for part in self.parts
-        )
-        legend = " · ".join(
-            f'<span style="color:{_COLOURS.get(part.name, "#999")}">■</span> '
-            f"{escape(part.name)} {part.tokens}"
-            for part in self.parts
-        )
-        rows = [
-            (
-                "in" if piece.included else "out",
-                piece.part,
-                "" if piece.score is None else f"{piece.score:.2f}",
-                piece.tokens,
-                piece.reason,
-                f"{piece.message.time:%Y-%m-%d}",
-                piece.message.speaker,
-                piece.message.content,
-                piece.message.id,
-            )
-            for piece in self.pieces
-        ]
-        columns = ("", "part", "score", "tokens", "why", "date", "who", "content", "id")
-        return (
-            f"<p><b>{self.tokens}</b> of {total} tokens: {legend}</p>"
-            '<div style="display:flex;height:12px;background:#eee;width:100%">'
-            f"{bar}</div>{html_table(columns, rows)}"
-        )
-
-
-_COLOURS: Final = {"pins": "#d97706", "recent": "#2563eb", "retrieved": "#059669"}
+        return self.explain()._repr_html_()
 
 
 @dataclass(frozen=True)
@@ -234,8 +211,3 @@ def _hit_row(hit: Hit) -> tuple[object, ...]:
     message = hit.message
     date = f"{message.time:%Y-%m-%d %H:%M}"
     return (f"{hit.score:.2f}", date, message.speaker, message.content, hit.session, message.id)
-
-
-def _tokens(name: str, value: object, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidBudget(name, value, f"pass a number of tokens, an int >= {least}")

@@ -176,13 +176,11 @@ class Message:
         message = object.__new__(cls)
         calls, images = values.get("tool_calls", ()), values.get("images", ())
         message.__dict__.update(
-            {"tool_call_id": None}
-            | values
-            | {
-                "tool_calls": tuple(ToolCall(**call) for call in calls),
-                "images": tuple(Image(**image) for image in images),
-                "metadata": MappingProxyType(values.get("metadata", {})),
-            }
+            values,
+            tool_call_id=values.get("tool_call_id"),
+            tool_calls=tuple([ToolCall(**call) for call in calls]),
+            images=tuple([Image(**image) for image in images]),
+            metadata=MappingProxyType(values.get("metadata", {})),
         )
         return message
 

@@ -5,16 +5,31 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 from rag_memory_plugins import Message, Recall, TokenBudget
 from rag_memory_plugins.errors import InvalidInput, InvalidQuery
+from rag_memory_plugins.ports import Encoded
+from rag_memory_plugins.testing.fakes import WordEmbedder
 
 SAID = [
     "We flew a kite", "It was red", "Was it windy?", "Very", "The harbour froze",
     "A parrot sang", "Nobody danced", "We ate plums", "Then it rained", "Good night",
 ]  # fmt: skip
 NUMBERS = [item.name for item in fields(Recall)]
+
+
+class TokenWords(WordEmbedder):
+    """Words with one token vector for a whole text, whatever it says."""
+
+    async def aencode_query(self, text):
+        vector = await self.aembed_query(text)
+        return Encoded(vector[None, :], np.ones((1, 4), np.int8), ((0, len(text)),))
+
+    async def aencode_documents(self, texts):
+        vectors = await self.aembed_documents(texts)
+        return [Encoded(pieces, np.ones((1, 4), np.int8)) for pieces in vectors]
 
 
 @pytest.fixture
@@ -263,7 +278,7 @@ def test_what_is_no_reranker_is_refused(opened, reranker):
 @pytest.mark.parametrize(
     ("given", "steps"),
     [
-        ({}, "embed load keywords dense fuse boosts signals read"),
+        ({}, "embed load keywords dense fuse boosts order signals read"),
         ({"recall": Recall(diversity=0.5)}, "diversity"),
         ({"reranker": Scripted(rained_first)}, "rerank"),
     ],
@@ -291,6 +306,31 @@ def test_a_step_that_did_not_run_is_no_event(opened, ann):
     memory.conversation("acme", "ann", "monday").search("red kite")
     ran = {event.name for event in events}
     assert not ran & {"search.embed", "search.dense", "search.diversity", "search.rerank"}
+
+
+@pytest.mark.parametrize(
+    ("recall", "ran"), [({}, True), ({"late": 0}, False), ({"candidates": 0}, False)]
+)
+def test_late_interaction_is_an_event_when_it_ran(opened, recall, ran):
+    events = []
+    memory = opened(embedder=TokenWords(), hooks=[events.append], recall=Recall(**recall))
+    place = memory.conversation("acme", "ann", "monday")
+    place.add(SAID)
+    place.search("red kite")
+    assert ("search.late" in {event.name for event in events}) is ran
+
+
+def test_without_token_vectors_late_interaction_is_no_event(opened, ann):
+    events = []
+    opened(hooks=[events.append]).conversation("acme", "ann", "monday").search("red kite")
+    assert "search.late" not in {event.name for event in events}
+
+
+def test_who_listens_changes_no_result(opened, ann):
+    events = []
+    told = opened(hooks=[events.append]).conversation("acme", "ann", "monday")
+    assert told.search("red kite") == ann.search("red kite")
+    assert events
 
 
 def test_the_event_of_a_rerank_says_who_ranked_and_whether_it_failed(opened, ann):

@@ -152,6 +152,33 @@ def test_every_way_to_spread_a_word_gives_the_bits_of_the_definition(count, shar
     assert (frequency > 0).all()
 
 
+@pytest.mark.parametrize("count", [1, 2, 40, 700, 3_000])
+@pytest.mark.parametrize("how", ["apart", "at once"])
+def test_words_spread_all_at_once_score_to_the_bits_of_one_by_one(monkeypatch, count, how):
+    rng = np.random.default_rng(count)
+    corpus = Corpus()
+    corpus.extend(rows_of(rng, count, some_sessions(rng, count, how)))
+    for words in (WORDS, WORDS[:1], [*WORDS[::-1], 99, *WORDS], [99], []):
+        scores = [
+            bm25(corpus.postings, words, corpus.spread_lengths, corpus.spread)
+            for limit in (2**40, 0)
+            if monkeypatch.setattr(postings, "TABLE", limit) is None
+        ]
+        assert scores[0].tolist() == scores[1].tolist()
+        assert (scores[0] > 0).any() == any(len(corpus.postings.find(word)) for word in words)
+
+
+def test_a_question_of_many_words_is_not_spread_at_once(monkeypatch):
+    rng = np.random.default_rng(5)
+    corpus = Corpus()
+    corpus.extend(rows_of(rng, 50, some_sessions(rng, 50, "apart")))
+    tables = []
+    monkeypatch.setattr(Spread, "table", lambda _, found: tables.append(len(found)))
+    monkeypatch.setattr(postings, "TABLE", 50 * len(WORDS) - 1)
+    bm25(corpus.postings, WORDS, corpus.spread_lengths, corpus.spread)
+    assert tables == []
+
+
 def test_postings_found_past_every_merge_are_those_of_one_load():
     rng = np.random.default_rng(1)
     # Few of the first 16 bits, so that many terms stand in one bucket.

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_memory_plugins.retrieval.cues import cues_of, names_something, tells_time
+from rag_memory_plugins.retrieval.dates import asked_days
 from rag_memory_plugins.retrieval.lexical import word_hashes
 
 NOW = datetime(2023, 5, 10, tzinfo=timezone.utc)
@@ -199,3 +200,16 @@ def test_no_text_makes_a_cue_or_a_trait_raise(text):
     cues(text)
     names_something(text)
     tells_time(text)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What did we plan on 8 May?", "What happened in june?", "Where was I in 2019?", "And tonight?",
+        "Who came three weeks ago?", "What broke last Friday?", "2023-05-08?", "Who came?", "May I?",
+        "What did I buy two years back?", "Was I ill tomorrow?", "08.05.2023", "\u0662\u0660\u0662\u0663",
+        "in a few months", "the day before yesterday", "this past weekend", "Was war das?", "",
+    ],
+)  # fmt: skip
+def test_every_day_a_question_speaks_of_is_among_its_cues(question):
+    assert cues_of(question, NOW).days == tuple(asked_days(question, NOW))

@@ -14,6 +14,7 @@ from rag_memory_plugins import Message, Recall
 from rag_memory_plugins.retrieval.corpus import Corpus, Row
 from rag_memory_plugins.retrieval.cues import cues_of
 from rag_memory_plugins.retrieval.dense import DenseRows
+from rag_memory_plugins.retrieval.fusion import best_of
 from rag_memory_plugins.retrieval.late import LOSS_BEFORE, late_scores, token_weights
 from rag_memory_plugins.retrieval.lexical import bm25, terms_of
 from rag_memory_plugins.retrieval.ordering import diversified
@@ -515,6 +516,38 @@ def test_an_embedder_without_token_vectors_is_said_to_be():
     assert "late" not in off.off
 
 
+# ---- The highest of many --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 5, 48])
+@pytest.mark.parametrize("size", [0, 1, 5, 48, 49, 400, 3_071, 3_073, 5_000])
+@pytest.mark.parametrize("kind", ["apart", "equal", "mostly nothing", "ascending"])
+def test_the_highest_scores_are_those_of_sorting_all(count, size, kind):
+    rng = np.random.default_rng(size)
+    scores = rng.standard_normal(size)
+    if kind == "equal":
+        scores = np.round(scores)
+    elif kind == "mostly nothing":
+        scores[rng.random(size) < 0.995] = -np.inf
+    elif kind == "ascending":
+        scores.sort()
+    before = scores.copy()
+    finite = sorted(scores[np.isfinite(scores)].tolist(), reverse=True)
+    assert best_of(scores, count).tolist() == finite[:count]
+    assert scores.tolist() == before.tolist()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 8, 9])
+def test_how_many_are_asked_for_changes_no_bit_of_a_score(limit):
+    rng = np.random.default_rng(4)
+    corpus = corpus_of(*[said(text, "Ann") for text in TEXTS])
+    dense = dense_of(corpus, *[unit(*rng.standard_normal(3)) for _ in TEXTS])
+    question = ask("When did Ann fly to Rome on 8 May?", unit(1, 2, 3))
+    many = rank(corpus, dense, question, len(TEXTS), settings=ALL)
+    few = rank(corpus, dense, question, limit, settings=ALL)
+    assert scored(few) == scored(many)[:limit]
+
+
 # ---- Signals --------------------------------------------------------------------------------
 
 
@@ -534,6 +567,19 @@ def test_the_signals_are_the_raw_scores_and_what_nobody_said():
     assert found["turn_first"] == pytest.approx((1 + 0 + np.sqrt(0.5)) / 3)
     assert found["late_best"] == found["late_first"] == 0
     assert found["score"] == ranking.rows[0].score
+
+
+@pytest.mark.parametrize("kept", [[], [2], [1, 3]])
+def test_the_signals_are_of_what_may_be_returned(kept):
+    corpus = corpus_of("red kite", "blue boat", "red boat")
+    dense = dense_of(corpus, unit(1, 0), unit(0, 1), unit(1, 1))
+    allowed = np.array(kept, np.int64)
+    ranking = rank(corpus, dense, ask("red", unit(1, 0)), 3, settings=Recall(), allowed=allowed)
+    found = dict(zip(SIGNALS, ranking.signals, strict=True))
+    cosines = {1: 1.0, 2: 0.0, 3: np.sqrt(0.5)}
+    assert found["turn_best"] == pytest.approx(max([cosines[seq] for seq in kept], default=0))
+    mean = sum(cosines[seq] for seq in kept) / max(len(kept), 1)
+    assert found["turn_first"] == pytest.approx(mean)
 
 
 # ---- Diversity ------------------------------------------------------------------------------

@@ -269,7 +269,7 @@ def test_a_context_recalls_only_what_matches_and_keeps_pins_and_recent_turns(ope
     parts = {part.name: part.messages for part in context.parts}
     assert [m.id for m in parts["recent"]] == ["now"]
     pieces = {p.message.id: p.part for p in context.explain() if p.included}
-    assert pieces == {"a0": "pins", "now": "recent", "q2": "retrieved"}
+    assert pieces == {"a0": "anchors", "now": "recent", "q2": "retrieved"}
 
 
 @pytest.mark.parametrize("level", ["session", "user"])

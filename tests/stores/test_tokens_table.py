@@ -224,6 +224,15 @@ def test_a_cache_that_is_too_small_for_one_search_changes_no_score(opened, memor
         assert scores(small) == before
 
 
+def test_what_is_in_memory_already_is_not_read_again(memory, path):
+    place = fill(memory)
+    before = scores(place)
+    file = sqlite3.connect(path, isolation_level=None)
+    file.execute("UPDATE tokens SET data = zeroblob(length(data))")
+    file.close()
+    assert scores(place) == before
+
+
 def test_the_token_vectors_that_a_scope_keeps_in_memory_are_bounded(monkeypatch):
     monkeypatch.setattr(cache, "TOKEN_BYTES", 1_000)
     kept = cache.TokenCache()
@@ -303,7 +312,7 @@ def test_a_migrated_database_says_which_schema_and_analyzer_it_has(opened, path)
     first_schema(path, None)
     opened(embedder=None)
     file = sqlite3.connect(path)
-    assert file.execute("SELECT version FROM schema_migrations").fetchall() == [(1,), (2,)]
+    assert file.execute("SELECT version FROM schema_migrations").fetchall() == [(1,), (2,), (3,)]
     assert file.execute("SELECT value FROM meta WHERE key = 'analyzer'").fetchall() == [(ANALYZER,)]
     assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     file.close()

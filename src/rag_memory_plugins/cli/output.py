@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rag_memory_plugins.explaining import Explanation
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -27,7 +29,6 @@ __all__ = [
     "hit_json",
     "hits_table",
     "lanes_line",
-    "pieces_table",
     "print_json",
     "printable",
     "progress_bar",
@@ -37,7 +38,6 @@ __all__ = [
 ]
 
 _PLAIN_WIDTH = 110  # of a pipe or a log file, which has none of its own
-_COLOURS = {"pins": "yellow", "recent": "blue", "retrieved": "green"}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -95,32 +95,8 @@ def search_json(result: SearchResult) -> dict[str, Any]:
 
 def context_json(context: Context) -> dict[str, Any]:
     """A context: what the model gets, its tokens, and why each piece is in or out."""
-    return {
-        "query": context.query,
-        "budget": asdict(context.budget),
-        "tokens": context.tokens,
-        "tokens_exact": context.tokens_exact,
-        "text": context.text,
-        "messages": [message.to_dict() for message in context.messages],
-        "parts": [
-            {"name": part.name, "tokens": part.tokens, "ids": [m.id for m in part.messages]}
-            for part in context.parts
-        ],
-        "pieces": [
-            {
-                "id": piece.message.id,
-                "session": piece.session,
-                "part": piece.part,
-                "included": piece.included,
-                "reason": piece.reason,
-                "tokens": piece.tokens,
-                "score": piece.score,
-            }
-            for piece in context.explain()
-        ],
-        "lanes": dict(context.lanes),
-        "degraded": list(context.degraded),
-    }
+    messages = [message.to_dict() for message in context.messages]
+    return {**Explanation(context).to_dict(), "text": context.text, "messages": messages}
 
 
 def stats_json(value: Stats | EraseReceipt) -> dict[str, Any]:
@@ -152,24 +128,6 @@ def hits_table(hits: Sequence[Hit]) -> Table:
             printable(hit.message.speaker),
             printable(said[:400]),
             printable(source(hit.session, hit.message)),
-        )
-    return table
-
-
-def pieces_table(context: Context) -> Table:
-    """Every piece that was considered for a context, in or out, with the reason."""
-    table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
-    for name in ("", "part", "tokens", "date", "source", "why"):
-        table.add_column(name, justify="right" if name == "tokens" else "left", overflow="fold")
-    for piece in sorted(context.explain(), key=lambda piece: not piece.included):
-        table.add_row(
-            "in" if piece.included else "out",
-            piece.part,
-            str(piece.tokens),
-            f"{piece.message.time:%Y-%m-%d}",
-            printable(source(piece.session, piece.message)),
-            piece.reason,
-            style=_COLOURS.get(piece.part) if piece.included else "dim",
         )
     return table
 

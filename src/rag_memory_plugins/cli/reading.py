@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from json import JSONDecodeError, dumps, loads
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
@@ -88,6 +88,10 @@ def context(
     session: Session,
     db: Db = "memory.db",
     budget: Annotated[int, typer.Option("--budget", min=1, help="Tokens, never exceeded.")] = 4000,
+    mode: Annotated[
+        Literal["auto", "full", "balanced", "safe"],
+        typer.Option("--mode", help="How much of the history, or auto: by its size."),
+    ] = "auto",
     level: Annotated[
         Level, typer.Option("--level", help="Recall from all the user's sessions, or this one.")
     ] = "user",
@@ -103,25 +107,22 @@ def context(
 ) -> None:
     """Show what a model would get.
 
-    Pins, recent turns and what is recalled for the question, within a token budget.
+    Anchors, summary, recent turns and what is recalled for the question, within a token budget.
     """
     from rag_memory_plugins.cli import output
+    from rag_memory_plugins.explaining import Explanation
 
     wanted = _filter(since, until, role, where)
     with open_existing(db) as memory:
         conversation = memory.conversation(tenant, user, session)
-        made = conversation.context(query, budget, level=level, where=wanted)
+        made = conversation.context(query, budget, mode=mode, level=level, where=wanted)
     if json:
         output.print_json(output.context_json(made))
         return
     out = output.console()
     out.print(output.printable(made.text) or "[dim](empty)[/]", soft_wrap=True)
-    parts = ", ".join(f"{part.name} {part.tokens}" for part in made.parts)
-    exact = "" if made.tokens_exact else " (an upper estimate)"
-    out.print(f"\n[bold]{made.tokens}[/] of {budget} tokens{exact}: {parts or 'nothing'}")
-    out.print(output.lanes_line(made))
-    if explain:
-        out.print(output.pieces_table(made))
+    out.print()
+    out.print(Explanation(made).drawn(pieces=explain))
 
 
 def stats(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
 from langchain_core.messages import HumanMessage
 
+from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.errors import (
     BudgetTooSmall,
     InvalidInput,
@@ -29,7 +30,6 @@ from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.memory import Memory
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.portal import strict
-from rag_memory_plugins.results import TokenBudget
 from rag_memory_plugins.types import Level
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             raise BudgetTooSmall(
                 "budget", budget.total, f"the user's message alone has {said} tokens; raise it"
             )
-        rest = TokenBudget(budget.total - said, budget.recent, budget.retrieved)
+        rest = budget.less(said)
         context = await conversation.acontext(question(turn).strip(), rest, level=self._level)
         return arranged(messages[:start], turn, context, counter)
 

@@ -99,9 +99,9 @@ def arranged(
     groups = _groups(_merged([(to_message(m), m) for m in history], recent))
     kept = _newest(groups, context.budget.total - taken, {m.id for m in recent}, recalled, counter)
     return Prompt(
-        tuple(m.content for m in ours if m.metadata[INJECTED] == "pins"),
+        tuple(m.content for m in ours if m.metadata[INJECTED] != "recalled"),
         tuple(message for _, message in kept),
-        tuple(m.content for m in ours if m.metadata[INJECTED] != "pins"),
+        tuple(m.content for m in ours if m.metadata[INJECTED] == "recalled"),
     )
 
 

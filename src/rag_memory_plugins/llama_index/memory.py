@@ -8,18 +8,19 @@ import re
 import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import BaseMemory
 from pydantic import PrivateAttr
 
+from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.errors import BudgetTooSmall, InvalidInput, InvalidNamespace
 from rag_memory_plugins.llama_index.convert import render, to_chat, to_messages
 from rag_memory_plugins.memory.conversation import Conversation
-from rag_memory_plugins.memory.rendering import Fence
 from rag_memory_plugins.portal import blocking, strict
-from rag_memory_plugins.results import Context, TokenBudget
+from rag_memory_plugins.results import Context
 from rag_memory_plugins.types import Level, Message
 
 if TYPE_CHECKING:
@@ -142,13 +143,13 @@ class ScopedMemory(BaseMemory):
     async def _acontext(self, query: str, last: Message | None, taken: int) -> Context:
         limits = self.budget
         if taken:
-            limits = TokenBudget(limits.total - taken, limits.recent, limits.retrieved)
+            limits = limits.less(taken)
         context = await self._conversation.acontext(query, limits, level=self.level)
         if last is None or last.role != "user" or _holds(context, last):
             return context
         # A budget without recent turns: the question goes before all but the pins all the same.
         room = self._conversation.memory.counter.count_messages([last])
-        limits = TokenBudget(limits.total, min(room, limits.total), limits.retrieved)
+        limits = replace(limits, recent=min(room, limits.total))
         context = await self._conversation.acontext(query, limits, level=self.level)
         if not _holds(context, last):
             raise BudgetTooSmall(
@@ -260,7 +261,7 @@ def restoring(memory: ScopedMemory) -> Iterator[ScopedMemory]:
 
 def _fence(conversation: Conversation) -> re.Pattern[str]:
     """What matches the blocks that this conversation's contexts hold, and no one else's text."""
-    opening = Fence(conversation.memory.secret, conversation.namespace.key).around("", "")
+    opening = conversation.fence.around("", "")
     tag = opening.partition(">")[0].removeprefix("<")
     return re.compile(rf"<({re.escape(tag)}[0-9a-f]*)>\n.*?\n</\1>\n*", re.DOTALL)
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from rag_memory_plugins.config import Recall
+from rag_memory_plugins.budget import TokenBudget
+from rag_memory_plugins.config import Recall, Strategy, strategy_of
 from rag_memory_plugins.errors import InvalidFilter, InvalidQuery
 from rag_memory_plugins.events import Event
 from rag_memory_plugins.filters import Filter, When, combined
 from rag_memory_plugins.memory.arguments import (
-    MAX_HITS,
     Said,
     check_limit,
     check_window,
@@ -25,8 +24,11 @@ from rag_memory_plugins.memory.arguments import (
     messages_of,
 )
 from rag_memory_plugins.memory.calibrating import Calibrated, fitted, written
-from rag_memory_plugins.memory.context import Material, assemble
-from rag_memory_plugins.memory.rendering import Fence
+from rag_memory_plugins.memory.context import Settings
+from rag_memory_plugins.memory.making import amade
+from rag_memory_plugins.memory.modes import Recommended, checked_mode, recommended
+from rag_memory_plugins.memory.pinning import acheck_pins
+from rag_memory_plugins.memory.rendering import Fence, said_only
 from rag_memory_plugins.portal import blocking, on_portal
 from rag_memory_plugins.ports import Query
 from rag_memory_plugins.results import (
@@ -35,7 +37,7 @@ from rag_memory_plugins.results import (
     Hit,
     SearchResult,
     Stats,
-    TokenBudget,
+    Summary,
 )
 from rag_memory_plugins.types import Image, Level, Messages, Role, ToolCall
 
@@ -45,9 +47,6 @@ if TYPE_CHECKING:
     from rag_memory_plugins.portal import Portal
 
 __all__ = ["Conversation"]
-
-_RECENT_LOOKED_AT: Final = 200
-"""Turns read for the recent part: nothing in a context grows with the history."""
 
 Names = str | Collection[str]
 
@@ -79,6 +78,11 @@ class Conversation:
         """Where its work runs."""
         return self.memory.portal
 
+    @property
+    def fence(self) -> Fence:
+        """What stands around remembered text in its contexts."""
+        return Fence(self.memory.secret, self.namespace.key)
+
     @on_portal
     async def aadd(
         self,
@@ -97,7 +101,8 @@ class Conversation:
 
         A str becomes a message of the given fields; a mapping has the fields of `Message`. A
         message whose id is already stored here with the same content is a retry and is stored
-        once. Returns the messages with their ids. Raises `InvalidMessage`, `MessageConflict` (the
+        once. What a context made up for a prompt (its blocks, known by their fence) was said by
+        nobody: it is left out. Returns the messages with their ids. Raises `InvalidMessage`, `MessageConflict` (the
         id is taken by other content) or a `StoreError`; then nothing was stored.
         """
         given = {
@@ -111,8 +116,9 @@ class Conversation:
             "metadata": metadata,
         }
         set_fields = {key: value for key, value in given.items() if value}
-        batch = messages_of(message, set_fields)
-        await self.memory.astore(self.namespace, batch)
+        batch = said_only(messages_of(message, set_fields), self.fence)
+        if batch:
+            await self.memory.astore(self.namespace, batch)
         return batch
 
     @on_portal
@@ -196,8 +202,12 @@ class Conversation:
     async def acontext(
         self,
         query: str,
-        budget: int | TokenBudget = 4_000,
+        budget: int | TokenBudget | None = None,
         *,
+        mode: str = "auto",
+        strategy: Strategy | str = "chat",
+        system: str = "",
+        model: str | None = None,
         level: Level = "user",
         since: When | None = None,
         until: When | None = None,
@@ -205,50 +215,73 @@ class Conversation:
         metadata: Mapping[str, object] | None = None,
         where: Filter | None = None,
     ) -> Context:
-        """What the model should see for `query`: pins, recent turns, recalled turns.
+        """What the model should see for `query`: anchors, facts, summary, recent, recalled turns.
 
-        Never holds more tokens than `budget` (a total, or a `TokenBudget`). A blank `query`
-        recalls nothing. The user's last message is always among the recent turns. Filters are
-        about what is recalled; with a recalled tool call come its results. Raises `InvalidBudget`,
-        `InvalidFilter`, and `BudgetTooSmall` when the pins and that message alone are larger.
+        Never holds more tokens than `budget` leaves (a total, or a `TokenBudget`; the memory's own
+        when left out). `mode` is "full" (the whole history), "balanced", "safe" (few recent turns)
+        or "auto", by the size of the session; `strategy` a name of `config.STRATEGIES` or a
+        `Strategy`. `system` is the caller's system message: it comes first and is counted; `model` is
+        what the context is for, for `memory.usage` to count by. A blank
+        `query` recalls nothing. The user's last message is always in. Filters are about what is
+        recalled; with a recalled tool call come its results and the answer that used them. Raises
+        `InvalidBudget`, `InvalidFilter`, `InvalidInput`, and `BudgetTooSmall` when the system
+        message and the user's last message alone are larger.
         """
         started = time.perf_counter()
         given = combined(where, since=since, until=until, roles=roles, metadata=metadata)
         if not isinstance(query, str):
             raise InvalidQuery("query", query, 'pass a str; "" recalls nothing')
-        limits = TokenBudget.of(budget)
-        log = self.memory.log
-        pins = await log.apins(self.namespace)
-        recent = []
-        if limits.recent != 0:
-            recent = await log.arecent(self.namespace, _RECENT_LOOKED_AT)
-        found = SearchResult(query, (), {})
-        if limits.retrieved != 0 and query.strip():
-            # Twice as many as fit of the usual length: short ones are taken before long ones.
-            most = min(MAX_HITS, 40 + (limits.retrieved or limits.total) // 20)
-            found = await self._search(query, most, level=level, where=given)
-        groups = {item.group for item in (*pins, *recent) if item.group is not None}
-        groups |= {hit.group for hit in found.hits if hit.group is not None}
-        whole = await log.agroups(self.namespace.scope, sorted(groups)) if groups else []
-        fence = Fence(self.memory.secret, self.namespace.key)
-        material = Material(pins, recent, found.hits, whole)
-        pack = partial(assemble, query, material, limits, self.memory.counter, fence)
-        context = await self.portal.acompute(pack)
-        self._emit("context", started, tokens=context.tokens, budget=limits.total)
-        return replace(context, lanes=found.lanes, degraded=found.degraded)
+        memory = self.memory
+        settings = Settings(
+            memory.budget if budget is None else TokenBudget.of(budget),
+            checked_mode(mode),
+            strategy_of(strategy),
+            memory.modes,
+            system,
+        )
+        asked = partial(self._search, query, level=checked_level(level), where=given)
+        context = await amade(self, query, settings, asked)
+        self._emit("context", started, tokens=context.tokens, mode=context.mode)
+        memory.usage.record(self.namespace, context, model)
+        return context
 
     @on_portal
     async def apin(self, message_id: str, level: Level = "session") -> None:
         """Keep a stored message in every context of the session, or of all the user's sessions.
 
-        Raises `InvalidMessage` for an id that is not stored in this session.
+        Raises `InvalidMessage` for an id that is not stored in this session, and `BudgetTooSmall`
+        when the pins would not fit into the memory's budget: its share of anchors, or half of it.
         """
-        await self.memory.log.apin(self.namespace, message_id, checked_level(level))
+        checked_level(level)
+        await acheck_pins(self, message_id)
+        await self.memory.log.apin(self.namespace, message_id, level)
 
     @on_portal
     async def aunpin(self, message_id: str) -> None:
         """Let go of a pin; nothing happens if there is none."""
         await self.memory.log.aunpin(self.namespace, message_id)
+
+    @on_portal
+    async def asummary(self) -> Summary | None:
+        """The session's rolling summary as it stands; None while there is none."""
+        return await self.memory.log.asummary(self.namespace)
+
+    @on_portal
+    async def aresummarize(self) -> Summary | None:
+        """Make the summary anew from the log, and wait for it.
+
+        None when the session is too short to be summarised, or the memory summarises nothing.
+        """
+        await self.memory.log.adrop_summary(self.namespace)
+        await self.memory.afold()
+        return await self.memory.log.asummary(self.namespace)
+
+    @on_portal
+    async def arecommended_config(self, budget: int | TokenBudget | None = None) -> Recommended:
+        """The mode and the budget's shares that suit this session now, and why."""
+        limits = self.memory.budget if budget is None else TokenBudget.of(budget)
+        view = await self.memory.log.aview(self.namespace, 0, 0)
+        return recommended(view, limits, self.memory.modes)
 
     @on_portal
     async def aforget(
@@ -283,6 +316,9 @@ class Conversation:
         The receipt is `complete` when no byte of it is left, else `pending`: see `EraseReceipt`.
         """
         receipt = await self.memory.log.aerase(self.namespace, checked_level(level))
+        await self.memory.usage.aforget(
+            self.namespace if level == "session" else self.namespace.scope
+        )
         self.memory.wake(chore=not receipt.complete)
         return receipt
 
@@ -368,6 +404,9 @@ class Conversation:
     erase = blocking(aerase)
     export = blocking(aexport)
     stats = blocking(astats)
+    summary = blocking(asummary)
+    resummarize = blocking(aresummarize)
+    recommended_config = blocking(arecommended_config)
     calibrate = blocking(acalibrate)
 
     def __repr__(self) -> str:

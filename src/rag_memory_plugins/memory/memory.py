@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Final, overload
 
 from rag_memory_plugins.errors import InvalidNamespace
 from rag_memory_plugins.events import Event, Hook, emit
@@ -17,6 +17,7 @@ from rag_memory_plugins.memory.searching import INLINE, Search
 from rag_memory_plugins.namespace import Namespace, SharedUser
 from rag_memory_plugins.portal import blocking, get_portal, on_portal, strict
 from rag_memory_plugins.results import SearchResult
+from rag_memory_plugins.tokens import REPLY_TOKENS
 from rag_memory_plugins.types import Message
 
 if TYPE_CHECKING:
@@ -24,26 +25,34 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from rag_memory_plugins.config import Recall
+    from rag_memory_plugins.budget import TokenBudget
+    from rag_memory_plugins.config import Modes, Recall
+    from rag_memory_plugins.memory.folding import Folding
     from rag_memory_plugins.memory.outbox import Outbox
+    from rag_memory_plugins.memory.usage import TokenTracker
     from rag_memory_plugins.portal import Portal
     from rag_memory_plugins.ports import (
         Embedder,
+        FactSource,
         MessageLog,
         Query,
         Reranker,
+        SharedState,
         TokenCounter,
         VectorIndex,
     )
 
 __all__ = ["Lifetime", "Memory"]
 
+_COUNTED_HERE: Final = 4_000
+"""Characters whose tokens are counted on the loop itself, in half a millisecond."""
+
 
 class Memory:
     """A durable memory for many tenants; made by `open_memory`, closed by `close` or `with`.
 
     `log` and `index` are its stores, `embedder` what makes vectors (None: keywords alone),
-    `counter` what counts tokens.
+    `counter` what counts tokens, `usage` what was sent and saved.
 
     >>> from rag_memory_plugins import open_memory
     >>> import tempfile, pathlib
@@ -68,6 +77,10 @@ class Memory:
         recall: Recall,
         reranker: Reranker | None,
         lifetime: Lifetime,
+        budget: TokenBudget,
+        modes: Modes,
+        facts: FactSource | None,
+        usage: TokenTracker,
     ) -> None:
         self.name = name
         self.log = log
@@ -79,6 +92,10 @@ class Memory:
         self.portal = get_portal()
         self.recall = recall
         self.reranker = reranker
+        self.budget = budget
+        self.modes = modes
+        self.facts = facts
+        self.usage = usage
         self._lifetime = lifetime
         self._search = Search(index, embedder, no_embedder, reranker, hooks, self._embed_pending)
         # What nobody holds any more is closed too, so that running a notebook cell again does not
@@ -115,17 +132,23 @@ class Memory:
 
     @on_portal
     async def asettle(self, timeout: float = 60.0) -> int:
-        """Embed all that waits, for `timeout` seconds at most; return how many still wait."""
+        """Embed and summarise all that waits; return how many messages still wait for a vector.
+
+        Each of the two takes `timeout` seconds at most.
+        """
         outbox = self._lifetime.outbox
-        return await outbox.adrain(timeout, wait=True) if outbox is not None else 0
+        left = await outbox.adrain(timeout, wait=True) if outbox is not None else 0
+        await self.afold(timeout)
+        return left
 
     @on_portal
     async def arebuild(self) -> int:
         """Derive keywords and vectors of every tenant from the log again.
 
-        Returns how many messages were queued; `settle` waits for their vectors.
+        Summaries too. Returns how many messages were queued; `settle` waits for all of it.
         """
         count = await self.index.arebuild()
+        await self.log.adrop_summary()
         self.wake()
         return count
 
@@ -158,16 +181,28 @@ class Memory:
     async def astore(self, namespace: Namespace, batch: Sequence[Message]) -> None:
         """Append to the log and wake the outbox; on the portal."""
         started = time.perf_counter()
-        new = await self.log.aappend(namespace, batch)
+        new = await self.log.aappend(namespace, batch, await self._sizes(batch))
         if new:
             self.wake()
         seconds = time.perf_counter() - started
         data = {"messages": len(batch), "new": new}
         self.emit(Event("log.append", namespace.scope.key, seconds, data))
 
+    async def _sizes(self, batch: Sequence[Message]) -> list[int]:
+        def count() -> list[int]:
+            return [max(1, self.counter.count_messages([m]) - REPLY_TOKENS) for m in batch]
+
+        small = sum(len(message.content) for message in batch) <= _COUNTED_HERE
+        return count() if small else await self.portal.acompute(count)
+
     async def asearch(self, namespace: Namespace, query: Query) -> SearchResult:
         """One search of a namespace, as `Conversation.search` asks for it; on the portal."""
         return await self._search.arun(namespace, query)
+
+    async def afold(self, timeout: float = 60.0) -> None:
+        """Summarise what waits, for `timeout` seconds at most; on the portal."""
+        if self._lifetime.folding is not None:
+            await self._lifetime.folding.adrain(timeout)
 
     async def asignals(self, namespace: Namespace, query: Query) -> tuple[float, ...]:
         """The signals of a search, to calibrate by; on the portal."""
@@ -179,7 +214,9 @@ class Memory:
             await self._lifetime.outbox.aembed(pending)
 
     def wake(self, *, chore: bool = False) -> None:
-        """Tell the outbox that there is work; on the portal."""
+        """Tell the workers that there is work; on the portal."""
+        if self._lifetime.folding is not None:
+            self._lifetime.folding.wake()
         if self._lifetime.outbox is not None and (chore or self.index.ready):
             self._lifetime.outbox.wake(chore=chore)
 
@@ -221,6 +258,9 @@ class Lifetime:
 
     log: MessageLog
     outbox: Outbox | None
+    folding: Folding | None
+    usage: TokenTracker
+    state: SharedState
     own_embedder: Embedder | None
     drain_seconds: float
     closed: bool = False
@@ -231,11 +271,15 @@ class Lifetime:
             return
         self.closed = True
         try:
+            if self.folding is not None:
+                await self.folding.astop()
             if self.outbox is not None:
                 await self.outbox.astop()
                 await self.outbox.adrain(self.drain_seconds, wait=False)
             if self.own_embedder is not None:
                 await self.own_embedder.aclose()
+            await self.usage.adrain(2.0)
+            await self.state.aclose()
         finally:
             await self.log.aclose()
 

@@ -54,8 +54,9 @@ class Search:
             except Exception as error:  # a user's embedder; the outbox tries these messages again
                 degraded.append(f"dense: {found.pending} pending ({shorten(error)})")
             found = await self.index.asearch(namespace, query)
-        for step, seconds in found.seconds.items():
-            emit(self.hooks, Event(f"search.{step}", namespace.scope.key, seconds))
+        if self.hooks:  # nobody hears what nobody listens to
+            for step, seconds in found.seconds.items():
+                emit(self.hooks, Event(f"search.{step}", namespace.scope.key, seconds))
         if encoded is not None and found.pending:
             dense = f"ok, {found.pending} pending"
         lanes = {"keywords": "ok", "dense": dense, **found.off}

@@ -72,7 +72,8 @@ def cues_of(question: str, now: datetime) -> Cues:
     """
     folded = question.casefold()
     words = frozenset(word_hashes(question))
-    days = tuple(asked_days(question, now))
+    # Most questions speak of no day, and looking for one takes longer than all the rest.
+    days = tuple(asked_days(question, now)) if may_tell_time(question) else ()
     if not is_english(folded):
         return Cues(False, days, False, False, None, words)
     role = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rag_memory_plugins.ports import Encoded, TokenEmbedder
 
@@ -15,8 +15,9 @@ __all__ = ["aencode_documents", "aencode_query"]
 
 async def aencode_query(embedder: Embedder, text: str) -> Encoded:
     """A question, as far as the embedder goes."""
-    if isinstance(embedder, TokenEmbedder):
-        return await embedder.aencode_query(text)
+    # By its one method: to look for all that the protocol has takes 15 us, every search.
+    if hasattr(embedder, "aencode_query"):
+        return await cast("TokenEmbedder", embedder).aencode_query(text)
     return Encoded((await embedder.aembed_query(text))[None, :])
 
 

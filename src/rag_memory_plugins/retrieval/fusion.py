@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Lane", "Scores", "best_of", "fuse", "standardized"]
+__all__ = ["Lane", "Scores", "best_of", "best_rows", "fuse", "standardized"]
 
 Scores = NDArray[np.float64]
 BLOCK: Final = 32
@@ -40,10 +40,7 @@ class Lane:
         scores = self.scores if where is None else self.scores[where]
         if not len(scores):
             return np.zeros(len(self.scores))
-        mean = scores.mean()
-        centred = scores - mean
-        # As `var` does it, which would take the mean and the differences a second time.
-        variance = np.square(centred).sum() / len(scores)
+        mean, centred, variance = _moments(scores)
         scale = self.weight / np.sqrt(variance + self.floor**2)
         if where is None:
             return np.asarray(np.multiply(centred, scale, out=centred))
@@ -63,14 +60,31 @@ def best_of(scores: Scores, count: int) -> Scores:
     """The `count` highest finite scores, best first, or as many as there are.
 
     They stand in the blocks whose maxima are highest: looking at the blocks first is three times
-    quicker over a large scope than partitioning all rows.
+    quicker over a large scope than partitioning all rows. The rows of a block lie far apart: so the
+    maxima of all blocks are taken side by side, in a third of the time.
     """
     if len(scores) > 2 * BLOCK * count:
-        peaks = scores[: len(scores) // BLOCK * BLOCK].reshape(-1, BLOCK).max(axis=1)
-        scores = scores[scores >= np.partition(peaks, len(peaks) - count)[len(peaks) - count]]
+        peaks = np.maximum.reduce(scores[: len(scores) // BLOCK * BLOCK].reshape(BLOCK, -1))
+        peaks.partition(-count)
+        scores = scores[scores >= peaks[-count]]
+    elif len(scores) > count:
+        scores = np.partition(scores, -count)[-count:]
     best = np.sort(scores)[::-1][:count]
     finite: Scores = best[np.isfinite(best)]
     return finite
+
+
+def best_rows(scores: Scores, eligible: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
+    """Rows of the `limit` highest scores, best first; among equals the newer row is first."""
+    if limit <= 0:
+        return np.empty(0, np.intp)
+    masked = np.where(eligible, scores, -np.inf)
+    highest = best_of(masked, limit)
+    if not len(highest):
+        return np.empty(0, np.intp)
+    rows = np.flatnonzero(masked >= highest[-1])
+    order = np.lexsort((-rows, -scores[rows]))
+    return rows[order][:limit]
 
 
 def standardized(
@@ -81,5 +95,12 @@ def standardized(
     reference = raw[:first][where[:first]]
     if not len(reference):
         return np.zeros(len(raw))
-    spread = np.sqrt(reference.var() + floor**2)
-    return np.where(where, (raw - reference.mean()) / spread, 0.0)
+    mean, _, variance = _moments(reference)
+    return np.where(where, (raw - mean) / np.sqrt(variance + floor**2), 0.0)
+
+
+def _moments(scores: Scores) -> tuple[float, Scores, float]:
+    """(mean, differences from it, variance), as `mean` and `var` have them but each once."""
+    mean = np.add.reduce(scores) / len(scores)
+    centred = scores - mean
+    return mean, centred, np.add.reduce(np.square(centred)) / len(scores)

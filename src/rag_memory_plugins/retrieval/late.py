@@ -9,6 +9,7 @@ of their word.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -32,25 +33,32 @@ ONE_THREAD: Final = 262_144
 LOSS_BEFORE: Final = (0.9, 0.8)
 LOSS_AFTER: Final = (0.85, 0.75)
 """What a token of the 1st and 2nd row before or after a candidate counts of its own."""
+_COUNTS: Final = np.array([1.0, *LOSS_BEFORE, *LOSS_AFTER], np.float32)[:, None, None]
 
 
 def token_weights(text: str, spans: Sequence[tuple[int, int]], corpus: Corpus) -> Floats:
     """For each token the inverse document frequency of the word it is of; shape (tokens,)."""
-    words = _words(text, spans)
-    weights = np.zeros(len(spans), np.float32)
-    for tokens, word in words:
-        terms = terms_of(word)
-        if terms:
-            weights[tokens] = max(corpus.idf(term) for term in terms)
+    weights: list[float] = []
+    for tokens, word in _words(text, spans):
+        weight = 0.0
+        if terms := _terms(word):
+            weight = max(map(corpus.idf, terms))
         elif any(sign.isalnum() for sign in word):
-            weights[tokens] = FUNCTION_WORD
-    return weights
+            weight = FUNCTION_WORD
+        weights += [weight] * tokens
+    return np.array(weights, np.float32)
 
 
-def _words(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[list[int], str]]:
-    """(tokens, word) for tokens that touch one another without a blank between them."""
-    words: list[tuple[list[int], int, int]] = []
-    for token, (start, end) in enumerate(spans):
+@lru_cache(maxsize=4_096)
+def _terms(word: str) -> tuple[int, ...]:
+    """`terms_of` one word; questions share most of theirs."""
+    return tuple(terms_of(word))
+
+
+def _words(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, str]]:
+    """(how many tokens, word) of tokens that touch one another without a blank between them."""
+    words: list[tuple[int, int, int]] = []
+    for start, end in spans:
         joined = (
             words
             and words[-1][2] == start
@@ -58,9 +66,9 @@ def _words(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[list[int],
         )
         if joined:
             tokens, first, _ = words[-1]
-            words[-1] = ([*tokens, token], first, end)
+            words[-1] = (tokens + 1, first, end)
         else:
-            words.append(([token], start, end))
+            words.append((1, start, end))
     return [(tokens, text[start:end]) for tokens, start, end in words]
 
 
@@ -75,51 +83,53 @@ def late_scores(
 
     Scores are weighted means of cosines.
     """
-    rings = _around(corpus, rows)
+    around = _around(corpus, rows)
     mask = np.zeros(len(corpus) + 1, np.bool_)
-    for ring, _ in rings:
-        mask[ring] = True  # -1, for none, marks the one row more
+    mask[around] = True  # -1, for none, marks the one row more
     wanted = np.flatnonzero(mask[:-1])
     found = source(wanted.tolist())
     kept = [tokens for tokens in found if tokens is not None and len(tokens)]
-    if not kept or not weights.any():
+    heard = weights > 0
+    if not kept or not heard.any():
         return np.zeros(len(rows), np.float32), np.zeros(len(rows), np.bool_)
-    best = _maxima(kept, question[weights > 0])
+    if len(kept) < len(found):
+        wanted = wanted[[tokens is not None and len(tokens) > 0 for tokens in found]]
+    asked = question[heard].astype(np.float32)
     # One row more, for what is not there: it never wins, and -1 points at it.
+    best = np.zeros((len(kept) + 1, len(asked)), np.float32)
+    _maxima(kept, asked, best[:-1])
     place = np.full(len(corpus) + 1, len(kept), np.intp)
-    held = [tokens is not None and len(tokens) > 0 for tokens in found]
-    place[wanted[held]] = np.arange(len(kept))
-    padded = np.concatenate([best, np.zeros((1, best.shape[1]), np.float32)])
-    reached = padded[place[rows]]
-    for ring, loss in rings[1:]:
-        np.maximum(reached, np.float32(loss) * padded[place[ring]], out=reached)
-    asked = question[weights > 0].astype(np.float32)
-    share = weights[weights > 0] / (weights.sum() * np.square(asked).sum(axis=1).mean())
+    place[wanted] = np.arange(len(kept))
+    places = place[around]
+    reached = np.maximum.reduce(best[places] * _COUNTS, axis=0)
+    share = weights[heard] / (weights.sum() * np.square(asked).sum(axis=1).mean())
     # A product would add in another order for another number of rows, and change the last bits.
-    return (reached * share).sum(axis=1), place[rows] < len(kept)
+    return (reached * share).sum(axis=1), places[0] < len(kept)
 
 
-def _around(corpus: Corpus, rows: NDArray[np.intp]) -> list[tuple[NDArray[np.intp], float]]:
-    """(rows at each distance, -1 for none; what their tokens count)."""
-    rings: list[tuple[NDArray[np.intp], float]] = [(rows, 1.0)]
-    for step, losses in ((corpus.before, LOSS_BEFORE), (corpus.after, LOSS_AFTER)):
-        at = rows
-        for loss in losses:
-            at = np.where(at >= 0, step[at], -1)
-            rings.append((at, loss))
-    return rings
+def _around(corpus: Corpus, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """`rows`, then those at each distance as in `_COUNTS`, -1 for none; shape (5, rows)."""
+    around = np.empty((len(_COUNTS), len(rows)), np.intp)
+    around[0] = rows
+    for first, step in ((1, corpus.before), (3, corpus.after)):
+        near = around[first] = step[rows]
+        around[first + 1] = np.where(near >= 0, step[near], -1)
+    return around
 
 
-def _maxima(rows: Sequence[Tokens], question: Tokens) -> Floats:
-    """For each row and question token the largest product; shape (rows, question tokens)."""
-    starts = np.cumsum([0, *(len(tokens) for tokens in rows[:-1])])
+def _maxima(rows: Sequence[Tokens], asked: Floats, out: Floats) -> None:
+    """For each row and question token the largest product, into `out` (rows, question tokens).
+
+    Products of whole numbers of one byte, and so exact in whatever order they are added.
+    """
+    lengths = np.fromiter(map(len, rows), np.intp, len(rows))
+    starts = lengths.cumsum() - lengths
     flat = np.concatenate(rows)
-    asked = np.ascontiguousarray(question.astype(np.float32).T)
-    products = np.empty((len(flat), asked.shape[1]), np.float32)
+    columns = np.ascontiguousarray(asked.T)
+    products = np.empty((len(flat), len(asked)), np.float32)
     # In slices that BLAS leaves to one thread: its helpers spin on after each product (dense.py).
     step = max(1, ONE_THREAD // asked.size)
     for start in range(0, len(flat), step):
-        part = flat[start : start + step].astype(np.float32)
-        np.dot(part, asked, out=products[start : start + step])
-    maxima: Floats = np.maximum.reduceat(products, starts, axis=0)
-    return maxima
+        part = flat[start : start + step].astype(np.float32)  # whole it would leave the caches
+        np.dot(part, columns, out=products[start : start + step])
+    np.maximum.reduceat(products, starts, axis=0, out=out)

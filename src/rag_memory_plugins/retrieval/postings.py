@@ -26,6 +26,9 @@ KEPT: Final = 32
 """Words whose rows are kept after they were looked up."""
 SMALL: Final = 4_096
 """Rows up to which a column of all of them costs less than choosing some."""
+TABLE: Final = 4 * SMALL
+"""Terms times rows up to which all terms are spread at once: so few that a step of it costs more
+than what it does."""
 FREQUENT: Final = 12
 """A word of one row in so many is spread by shifting columns instead of following its rows."""
 
@@ -48,7 +51,7 @@ class Postings:
         self._tail: list[tuple[NDArray[np.uint64], NDArray[np.int32]]] = []
         self._tail_size = 0
         # A search asks thrice for each of its words: for scores, token weights and signals.
-        self._found: dict[int, tuple[NDArray[np.int32], int]] = {}
+        self._found: dict[int, tuple[NDArray[np.int32], float]] = {}
 
     def extend(self, batch: Sequence[NDArray[np.uint64]]) -> None:
         """Add the terms of the next rows."""
@@ -87,17 +90,16 @@ class Postings:
 
     def idf(self, term: int) -> float:
         """Inverse document frequency of a term over single rows; the most for an unknown one."""
-        holding = self._looked_up(term)[1]
-        return float(np.log1p((self.count - holding + 0.5) / (holding + 0.5)))
+        return self._looked_up(term)[1]
 
-    def _looked_up(self, term: int) -> tuple[NDArray[np.int32], int]:
-        """(rows of a term, how many different ones)."""
+    def _looked_up(self, term: int) -> tuple[NDArray[np.int32], float]:
+        """(rows of a term, its inverse document frequency)."""
         known = self._found.get(term)
         if known is not None:
             return known
         key, short = np.uint64(term), np.uint16(term >> 48)
-        low = np.searchsorted(self._keys, short, "left")
-        high = np.searchsorted(self._keys, short, "right")
+        low = self._keys.searchsorted(short, "left")
+        high = self._keys.searchsorted(short, "right")
         rows: NDArray[np.int32] = self._rows[low:high][self._terms[low:high] == key]
         if self._tail_size:
             terms, tail_rows = self._joined()
@@ -105,8 +107,9 @@ class Postings:
         holding = 1 + int(np.count_nonzero(rows[1:] != rows[:-1])) if len(rows) else 0
         if len(self._found) >= KEPT:
             self._found.clear()
-        self._found[term] = rows, holding
-        return rows, holding
+        idf = float(np.log1p((self.count - holding + 0.5) / (holding + 0.5)))
+        self._found[term] = rows, idf
+        return rows, idf
 
     @property
     def nbytes(self) -> int:
@@ -149,6 +152,16 @@ class Spread:
         near = np.flatnonzero(everywhere != 0)  # of flags, not of floats: six times quicker
         return near, everywhere[near]
 
+    def table(self, found: Sequence[NDArray[np.int32]]) -> NDArray[np.float64]:
+        """The spread frequency of each term in every row, given each one's rows; (terms, rows).
+
+        For neighbours that stand side by side.
+        """
+        count, whole = len(self.before), len(self.before) * len(found)
+        first = np.arange(0, whole, count, dtype=np.int32).repeat([len(rows) for rows in found])
+        flat, weights = self._beside(np.concatenate(found), first)
+        return np.asarray(np.bincount(flat, weights, whole), np.float64).reshape(-1, count)
+
     def _followed(self, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """(rows reached, what each gets): `rows`, those after them by distance, those before."""
         reached, spread = [rows], [np.ones(len(rows))]
@@ -162,15 +175,18 @@ class Spread:
                 spread.append(np.full(len(at), weight))
         return np.concatenate(reached), np.concatenate(spread)
 
-    def _beside(self, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    def _beside(
+        self, rows: NDArray[np.int32], first: NDArray[np.int32] | int = 0
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """`_followed`, in the same order, where neighbours stand side by side: all steps at once.
 
-        A word of few rows takes 20 us, and followed step by step 60.
+        A word of few rows takes 20 us, and followed step by step 60. What a row reaches is
+        numbered from its `first`.
         """
         reached = rows + _STEPS[:, None]
-        same = self._blocks[reached + self.REACH] == self._blocks[rows + self.REACH]
-        weights = np.broadcast_to(_FADES[:, None], same.shape)
-        return reached[same], weights[same]
+        blocks = self._blocks.take(reached + self.REACH)
+        same = blocks == blocks[0]  # the first step goes nowhere
+        return (reached + first)[same], _FADES.repeat(np.add.reduce(same, axis=1))
 
     @cached_property
     def _blocks(self) -> NDArray[np.int32]:
@@ -267,12 +283,16 @@ def bm25(
     scores = np.zeros(count)
     if not count:
         return scores
-    norm = K1 * (1 - B + B * lengths / (lengths.mean() or 1.0))
-    for term in dict.fromkeys(query):
-        rows = postings.find(term)
-        if not len(rows):
-            continue
-        idf = postings.idf(term)
+    mean = np.add.reduce(lengths) / count
+    norm = K1 * (1 - B + B * lengths / (mean or 1.0))
+    terms = dict.fromkeys(query)
+    known = [(rows, postings.idf(term)) for term in terms if len(rows := postings.find(term))]
+    if spread.side_by_side and 0 < len(known) * count <= TABLE:
+        table = spread.table([rows for rows, _ in known])
+        for (_, idf), frequency in zip(known, table, strict=True):
+            scores += idf * frequency * (K1 + 1) / (frequency + norm)
+        return scores
+    for rows, idf in known:
         near, frequency = spread.of(rows)
         scores[near] += idf * frequency * (K1 + 1) / (frequency + norm[near])
     return scores

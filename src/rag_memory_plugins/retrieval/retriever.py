@@ -7,8 +7,6 @@ its score. Every step is off at weight 0 and reports its seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
@@ -22,7 +20,7 @@ from rag_memory_plugins.retrieval.boosts import boosts
 from rag_memory_plugins.retrieval.corpus import Corpus
 from rag_memory_plugins.retrieval.cues import Cues
 from rag_memory_plugins.retrieval.dense import DenseRows
-from rag_memory_plugins.retrieval.fusion import Lane, Scores, best_of, fuse, standardized
+from rag_memory_plugins.retrieval.fusion import Lane, Scores, best_rows, fuse, standardized
 from rag_memory_plugins.retrieval.late import TokenSource, late_scores, token_weights
 from rag_memory_plugins.retrieval.lexical import bm25
 from rag_memory_plugins.retrieval.ordering import diversified, recency
@@ -77,13 +75,12 @@ class Ranking:
     seconds: dict[str, float] = field(default_factory=dict)
     off: dict[str, str] = field(default_factory=dict)
     signals: tuple[float, ...] = ()
+    _since: float = field(default_factory=perf_counter)
 
-    @contextmanager
-    def timed(self, step: str) -> Iterator[None]:
-        """Count what runs inside for `step`."""
-        started = perf_counter()
-        yield
-        self.seconds[step] = self.seconds.get(step, 0.0) + perf_counter() - started
+    def ran(self, step: str) -> None:
+        """Count for `step` what ran since the step before it."""
+        since, self._since = self._since, perf_counter()
+        self.seconds[step] = self._since - since
 
 
 def rank(
@@ -107,42 +104,50 @@ def rank(
     if not len(corpus):
         return ranking
     lanes, eligible = _lanes(corpus, dense, question, settings, ranking)
-    with ranking.timed("fuse"):
-        total, parts = fuse(lanes, len(corpus))
-    with ranking.timed("boosts"):
-        parts |= boosts(corpus, question.cues, total, settings, ranking.off)
-        parts |= _grains(corpus, dense, total, settings)
-        if settings.recency:
-            fresh = recency(corpus.day, question.asked, settings.half_life_days)
-            parts["recency"] = settings.recency * fresh
-        score = np.zeros(len(corpus))
-        for part in parts.values():
-            score += part
-        eligible &= ~corpus.flagged(NOT_RECALLED)
-        if session is not None:
-            eligible &= corpus.session == session
-        if allowed is not None:
-            eligible &= np.isin(corpus.seq, allowed, assume_unique=True)
-    with ranking.timed("late"):
-        wide = min(max(limit, settings.candidates), MOST_CANDIDATES * settings.candidates)
-        late = _late(corpus, question, score, eligible, settings, wide, source, ranking.off)
+    _narrow(eligible, corpus, session, allowed)
+    total, parts = fuse(lanes, len(corpus))
+    ranking.ran("fuse")
+    more = _boosts(corpus, dense, question, total, settings, ranking.off)
+    score = sum(more.values(), total)
+    parts |= more
+    ranking.ran("boosts")
+    late = _late(corpus, question, score, eligible, settings, limit, source, ranking)
     best = _ordered(score, eligible, max(limit, settings.candidates), late, parts)
-    with ranking.timed("signals"):
-        raw = [lanes[name].scores if name in lanes else None for name in LANES]
-        first = float(sum(part[best[0]] for part in parts.values())) if len(best) else 0.0
-        ranking.signals = _signals(corpus, question, raw, eligible, late, first, settings)
+    ranking.ran("order")
+    first = float(sum(part[best[0]] for part in parts.values())) if len(best) else 0.0
+    ranking.signals = _signals(corpus, question, lanes, eligible, late, first, settings)
+    ranking.ran("signals")
     if settings.diversity and dense is not None:
-        with ranking.timed("diversity"):
-            _diversify(best, dense, parts, settings)
-    ranking.rows = [
-        Ranked(
-            int(row),
-            float(sum(part[row] for part in parts.values())),
-            {name: float(part[row]) for name, part in parts.items()},
-        )
-        for row in best[:limit]
-    ]
+        _diversify(best, dense, parts, settings)
+        ranking.ran("diversity")
+    ranking.rows = _ranked(best[:limit], parts)
     return ranking
+
+
+def _narrow(
+    eligible: NDArray[np.bool_],
+    corpus: Corpus,
+    session: int | None,
+    allowed: NDArray[np.int64] | None,
+) -> None:
+    """Leave out, in place, the rows of other sessions and those that are not allowed."""
+    if session is not None:
+        eligible &= corpus.session == session
+    if allowed is not None:
+        eligible &= np.isin(corpus.seq, allowed, assume_unique=True)
+
+
+def _ranked(best: NDArray[np.intp], parts: dict[str, Scores]) -> list[Ranked]:
+    """These rows, each with its score and the parts of it."""
+    columns = [part[best] for part in parts.values()]
+    score = np.zeros(len(best))
+    for column in columns:  # one after the other: a sum adds otherwise by how many rows there are
+        score += column
+    values = zip(*(column.tolist() for column in columns), strict=True)
+    return [
+        Ranked(row, whole, dict(zip(parts, some, strict=True)))
+        for row, whole, some in zip(best.tolist(), score.tolist(), values, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -163,32 +168,40 @@ def _lanes(
 ) -> tuple[dict[str, Lane], NDArray[np.bool_]]:
     """Every lane that can run, and the rows that may be returned."""
     recalled = ~corpus.flagged(NOT_RECALLED)
-    with ranking.timed("keywords"):
-        matches = bm25(corpus.postings, question.terms, corpus.spread_lengths, corpus.spread)
+    matches = bm25(corpus.postings, question.terms, corpus.spread_lengths, corpus.spread)
     lanes = {"keywords": Lane(matches, settings.keywords, KEYWORD_FLOOR, recalled)}
+    ranking.ran("keywords")
     if dense is None or question.vector is None or not dense.has.any():
-        return lanes, matches > 0
+        return lanes, (matches > 0) & recalled
     has = dense.has & recalled
-    with ranking.timed("dense"):
-        turn, window = dense.scores(corpus, question.vector)
+    turn, window = dense.scores(corpus, question.vector)
     for name, scores, weight in (
         ("dense_turn", turn, settings.dense_turn),
         ("dense_window", window, settings.dense_window),
     ):
         lanes[name] = Lane(scores.astype(np.float64), weight, COSINE_FLOOR, has)
-    return lanes, np.ones(len(corpus), np.bool_)
+    ranking.ran("dense")
+    return lanes, recalled.copy()
 
 
-def _grains(
-    corpus: Corpus, dense: DenseRows | None, total: Scores, settings: Recall
+def _boosts(
+    corpus: Corpus,
+    dense: DenseRows | None,
+    question: Question,
+    total: Scores,
+    settings: Recall,
+    off: dict[str, str],
 ) -> dict[str, Scores]:
-    """What a row gains by its session and topic."""
-    found = {}
+    """What rows gain or lose beside the lanes, whose sum is `total`."""
+    found = boosts(corpus, question.cues, total, settings, off)
     if settings.session:
         found["session"] = settings.session * session_scores(total, corpus.session)
     if settings.topic and dense is not None:
         topic = topic_scores(total, corpus.session, dense.vectors)
         found["topic"] = settings.topic * topic
+    if settings.recency:
+        fresh = recency(corpus.day, question.asked, settings.half_life_days)
+        found["recency"] = settings.recency * fresh
     return found
 
 
@@ -198,20 +211,21 @@ def _late(
     score: Scores,
     eligible: NDArray[np.bool_],
     settings: Recall,
-    wide: int,
+    limit: int,
     source: TokenSource | None,
-    off: dict[str, str],
+    ranking: Ranking,
 ) -> _Late | None:
-    """Late interaction over the first `wide` rows, or None when it does not run.
+    """Late interaction over the first rows, or None when it does not run.
 
     The scale is that of the first `settings.candidates`, so that more rows change no score.
     """
     if not settings.late or not settings.candidates:
         return None
     if source is None or question.tokens is None:
-        off["late"] = "off: the embedder gives no token vectors"
+        ranking.off["late"] = "off: the embedder gives no token vectors"
         return None
-    first = _best(score, eligible, wide)
+    wide = min(max(limit, settings.candidates), MOST_CANDIDATES * settings.candidates)
+    first = best_rows(score, eligible, wide)
     if not len(first):
         return None
     weights = token_weights(question.text, question.spans, corpus)
@@ -222,6 +236,7 @@ def _late(
     scale = standardized(raw, has, LATE_FLOOR, min(len(first), settings.candidates))
     added = settings.late * scale[: len(first)]
     added[answers] += settings.inherit * settings.late * scale[len(first) :]
+    ranking.ran("late")
     return _Late(first, np.where(has, raw, -np.inf)[: len(first)].astype(np.float64), added)
 
 
@@ -234,25 +249,25 @@ def _ordered(
 ) -> NDArray[np.intp]:
     """The best rows; those that late interaction looked at stand before the others."""
     if late is None:
-        return _best(score, eligible, limit)
+        return best_rows(score, eligible, limit)
     part = np.zeros(len(score))
     part[late.rows] = late.added
+    whole = score[late.rows] + late.added
     # What was not looked at has no late part: it follows in its own order, below the last looked at.
     others = eligible.copy()
     others[late.rows] = False
-    behind = _best(score, others, limit - len(late.rows))
+    behind = best_rows(score, others, limit - len(late.rows))
     if len(behind):
-        floor = (score[late.rows] + late.added).min()
-        part[behind] = np.minimum(0.0, floor - score[behind].max())
+        part[behind] = np.minimum(0.0, whole.min() - score[behind].max())
     parts["late"] = part
-    looked = late.rows[np.argsort(-(score[late.rows] + late.added), kind="stable")]
+    looked = late.rows[np.argsort(-whole, kind="stable")]
     return np.concatenate([looked, behind])
 
 
 def _signals(
     corpus: Corpus,
     question: Question,
-    lanes: list[Scores | None],
+    lanes: dict[str, Lane],
     eligible: NDArray[np.bool_],
     late: _Late | None,
     first: float,
@@ -262,12 +277,12 @@ def _signals(
     counts = {term: corpus.idf(term) for term in dict.fromkeys(question.terms)}
     mass = sum(counts.values())
     unknown = sum(idf for term, idf in counts.items() if not len(corpus.postings.find(term)))
-    looked = None
-    if late is not None:
-        looked = np.full(len(corpus), -np.inf)
-        few = slice(settings.candidates)  # a longer answer is judged as a shorter one
-        looked[late.rows[few]] = late.raw[few]
-    return signals_of([*lanes, looked], eligible, mass, unknown / mass if mass else 1.0, first)
+    raw = [lanes[name].scores if name in lanes else None for name in LANES]
+    if not eligible.all():
+        raw = [None if lane is None else np.where(eligible, lane, -np.inf) for lane in raw]
+    # Of the first candidates alone: a longer answer is judged as a shorter one.
+    raw.append(None if late is None else late.raw[: settings.candidates])
+    return signals_of(raw, mass, unknown / mass if mass else 1.0, first)
 
 
 def _diversify(
@@ -281,16 +296,3 @@ def _diversify(
     part[order] = score[first] - score[order]
     parts["diversity"] = part
     best[: len(order)] = order
-
-
-def _best(score: Scores, eligible: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
-    """Rows of the `limit` highest scores, best first; among equals the newer row is first."""
-    if limit <= 0:
-        return np.empty(0, np.intp)
-    masked = np.where(eligible, score, -np.inf)
-    highest = best_of(masked, limit)
-    if not len(highest):
-        return np.empty(0, np.intp)
-    rows = np.flatnonzero(masked >= highest[-1])
-    order = np.lexsort((-rows, -score[rows]))
-    return rows[order][:limit]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.retrieval.fusion import Scores, best_of
@@ -38,24 +37,23 @@ STEPS: Final = 50
 
 def signals_of(
     lanes: Sequence[Scores | None],
-    eligible: NDArray[np.bool_],
     mass: float,
     unknown: float,
     score: float,
 ) -> tuple[float, ...]:
     """The signals of one search, in the order of `SIGNALS`.
 
-    `lanes` are raw scores by row of turn, window, keywords and late interaction, None for one that
-    did not run; keywords are taken by the question's `mass` of inverse document frequency.
-    `unknown` is the share of it that lies on words nobody said; `score` that of the first row.
+    `lanes` are raw scores of turn, window, keywords and late interaction, -inf for a row that may
+    not be returned, None for a lane that did not run; keywords are taken by the question's `mass`
+    of inverse document frequency. `unknown` is the share of it that lies on words nobody said;
+    `score` that of the first row.
     """
     found: list[float] = []
     for place, lane in enumerate(lanes):
-        masked = np.where(eligible, lane, -np.inf) if lane is not None else np.empty(0)
-        scores = best_of(masked, FIRST)
+        scores = best_of(lane, FIRST) if lane is not None else np.empty(0)
         scale = (mass or 1.0) if place == 2 else 1.0
-        best = [float(scores[0]), float(scores.mean())] if len(scores) else [0.0, 0.0]
-        found += [value / scale for value in best]
+        mean = np.add.reduce(scores) / (len(scores) or 1)
+        found += [float(scores[0]) / scale if len(scores) else 0.0, float(mean) / scale]
     return (*found, unknown, score)
 
 

@@ -20,6 +20,7 @@ from rag_memory_plugins.stores.schema import (
     sessions,
     text_hash,
 )
+from rag_memory_plugins.stores.sizing import grow
 from rag_memory_plugins.types import Message
 
 __all__ = ["append"]
@@ -28,20 +29,20 @@ __all__ = ["append"]
 def append(
     connection: Connection,
     namespace: Namespace,
-    rows: Sequence[tuple[Message, dict[str, Any]]],
+    rows: Sequence[tuple[Message, dict[str, Any], int]],
 ) -> int:
-    """Store all of `rows` (message, its keyword columns) or none; return how many were new."""
+    """Store all of `rows` (message, its keyword columns, its tokens) or none; how many were new."""
     first = rows[0][0]
     scope_id, session_id, digest = _ensure_place(connection, namespace, first.id)
     known = {} if digest is None else {first.id: digest}
     if len(rows) > 1:
-        known = _known(connection, session_id, [message for message, _ in rows])
-    new: list[tuple[Message, dict[str, Any]]] = []
-    for message, keyword in rows:
+        known = _known(connection, session_id, [message for message, _, _ in rows])
+    new: list[tuple[Message, dict[str, Any], int]] = []
+    for message, keyword, tokens in rows:
         digest = known.get(message.id)
         if digest is None:
             known[message.id] = message.digest
-            new.append((message, keyword))
+            new.append((message, keyword, tokens))
         elif digest != message.digest:
             raise MessageConflict(
                 "id",
@@ -50,11 +51,12 @@ def append(
             )
     if not new:
         return 0
-    seqs = _insert_messages(connection, session_id, [message for message, _ in new])
+    seqs = _insert_messages(connection, session_id, [message for message, _, _ in new])
     place = {"scope_id": scope_id, "session_id": session_id}
     derived = [
-        {"seq": seq, **place, **keyword} for seq, (_, keyword) in zip(seqs, new, strict=True)
+        {"seq": seq, **place, **keyword} for seq, (_, keyword, _) in zip(seqs, new, strict=True)
     ]
+    grow(connection, session_id, list(zip(seqs, (tokens for _, _, tokens in new), strict=True)))
     connection.execute(_INSERT_KEYWORDS, derived)
     connection.execute(_INSERT_OUTBOX, [{"s": seq, "scope": scope_id} for seq in seqs])
     return len(new)
@@ -107,7 +109,10 @@ def _insert_messages(
 ) -> list[int]:
     """Insert in order and return each seq; tool messages join the group of their call."""
     rows = [message_row(session_id, message) for message in batch]
-    if not any(message.tool_calls or message.tool_call_id for message in batch):
+    plain = not any(message.tool_calls or message.tool_call_id for message in batch)
+    if plain and batch[0].role == "assistant":  # the one that may answer what is stored already
+        rows[0]["group_seq"] = _answered_group(connection, session_id)
+    if plain:
         if len(rows) == 1:
             return [_new_id(connection.execute(_INSERT_MESSAGE, rows[0]).inserted_primary_key)]
         result = connection.execute(_INSERT_MESSAGES, rows)
@@ -116,11 +121,19 @@ def _insert_messages(
     for message, row in zip(batch, rows, strict=True):
         if message.tool_call_id is not None:
             row["group_seq"] = _group_of(connection, session_id, message.tool_call_id)
+        elif message.role == "assistant" and not message.tool_calls:
+            row["group_seq"] = _answered_group(connection, session_id)
         seq = _new_id(connection.execute(_INSERT_MESSAGE, row).inserted_primary_key)
         if message.tool_calls:
             connection.execute(update(messages).where(messages.c.seq == seq).values(group_seq=seq))
         seqs.append(seq)
     return seqs
+
+
+def _answered_group(connection: Connection, session_id: int) -> int | None:
+    """The tool group whose results an assistant message would answer now: the last message's."""
+    row = connection.execute(_LAST, {"session": session_id}).one_or_none()
+    return row.group_seq if row is not None and row.role == "tool" else None
 
 
 def _group_of(connection: Connection, session_id: int, call_id: str) -> int | None:
@@ -160,6 +173,12 @@ _FIND_PLACE: Final = (
 _KNOWN: Final = select(messages.c.id_hash, messages.c.digest).where(
     messages.c.session_id == bindparam("session"),
     messages.c.id_hash.in_(bindparam("hashes", expanding=True)),
+)
+_LAST: Final = (
+    select(messages.c.role, messages.c.group_seq)
+    .where(messages.c.session_id == bindparam("session"))
+    .order_by(messages.c.seq.desc())
+    .limit(1)
 )
 _INSERT_MESSAGE: Final = insert(messages)
 _INSERT_MESSAGES: Final = insert(messages).returning(messages.c.seq, sort_by_parameter_order=True)

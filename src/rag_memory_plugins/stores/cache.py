@@ -79,8 +79,9 @@ class ScopeCache:
         with self._lock:
             if self._scopes.get(scope_id) is not loaded:
                 return
-            self._used += loaded.nbytes - loaded.counted
-            loaded.counted = loaded.nbytes
+            held = loaded.nbytes
+            self._used += held - loaded.counted
+            loaded.counted = held
             while self._used > self._limit and len(self._scopes) > 1:
                 _, oldest = self._scopes.popitem(last=False)
                 self._used -= oldest.counted

@@ -35,6 +35,7 @@ from rag_memory_plugins.stores.schema import (
     tokens,
     vectors,
 )
+from rag_memory_plugins.stores.sizing import forget_sessions, shrink
 from rag_memory_plugins.types import Level
 
 __all__ = ["aerase", "afinish", "aforget"]
@@ -59,8 +60,11 @@ async def aerase(database: Database, namespace: Namespace, level: Level) -> Eras
             chosen = chosen.where(keywords.c.session_id == session_id)
         gone = _delete(connection, scope_id, [row.seq for row in connection.execute(chosen)])
         if level == "session":
+            forget_sessions(connection, [session_id])
             connection.execute(delete(sessions).where(sessions.c.id == session_id))
         else:
+            every = select(sessions.c.id).where(sessions.c.scope_id == scope_id)
+            forget_sessions(connection, every)
             connection.execute(delete(sessions).where(sessions.c.scope_id == scope_id))
             connection.execute(delete(calibrations).where(calibrations.c.scope_id == scope_id))
             connection.execute(delete(scopes).where(scopes.c.id == scope_id))
@@ -148,6 +152,7 @@ def _find(connection: Connection, namespace: Namespace) -> tuple[int, int | None
 
 def _delete(connection: Connection, scope_id: int, seqs: Sequence[int]) -> dict[str, int]:
     gone = {"messages": 0, "vectors": 0, "pins": 0}
+    shrink(connection, seqs)
     for some in in_batches(seqs):
         for name, table in (("pins", pins), ("messages", messages)):
             gone[name] += connection.execute(delete(table).where(table.c.seq.in_(some))).rowcount

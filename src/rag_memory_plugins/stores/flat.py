@@ -25,7 +25,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.ports import Encoded, Found, Pending, Query
 from rag_memory_plugins.retrieval.lexical import ANALYZER
-from rag_memory_plugins.retrieval.retriever import Ranking, rank
+from rag_memory_plugins.retrieval.retriever import Question, Ranking, rank
 from rag_memory_plugins.stores import filtering, queueing, snapshot
 from rag_memory_plugins.stores.cache import ScopeCache
 from rag_memory_plugins.stores.database import Database
@@ -114,48 +114,49 @@ class FlatIndex:
     async def asearch(self, namespace: Namespace, query: Query) -> Found:
         """The best messages of one snapshot; see `ports.VectorIndex`."""
         question = snapshot.question_of(query)
-
-        def unit(connection: Connection) -> tuple[Found, bool]:
-            place = snapshot.heads(connection, namespace, self._index_id, self.fingerprint or "")
-            if place is None:
-                return Found((), 0, 0), True
-            loaded = self._cache.get(place.id, place.generation)
-            where = query.where
-            allowed = filtering.seqs(connection, place.id, where) if where is not None else None
-            with loaded.lock:
-                started = perf_counter()
-                snapshot.refresh(connection, loaded, place, self._index_id, self.dimension)
-                loading = perf_counter() - started
-                ranking = Ranking()
-                if query.level == "user" or place.session is not None:
-                    ranking = rank(
-                        loaded.corpus,
-                        loaded.dense,
-                        question,
-                        query.limit,
-                        settings=query.recall,
-                        session=place.session if query.level == "session" else None,
-                        allowed=allowed,
-                        source=partial(snapshot.tokens_of, connection, loaded, self._index_id),
-                    )
-                seqs, around = snapshot.places(
-                    loaded.corpus, ranking.rows, query.neighbours, allowed
-                )
-                total = len(loaded.corpus)
-                waiting = total - loaded.dense.settled if loaded.dense is not None else 0
-                self._cache.account(place.id, loaded)
-            started = perf_counter()
-            hits = snapshot.hits_of(connection, ranking.rows, seqs, around)
-            seconds = {"load": loading, **ranking.seconds, "read": perf_counter() - started}
-            found = Found(
-                hits, total, waiting, seconds, ranking.off, ranking.signals, place.calibration
-            )
-            return found, bool(place.active)
-
-        found, active = await self.database.aread(unit)
+        found, active = await self.database.aread(
+            lambda connection: self._search(connection, namespace, query, question)
+        )
         if not active and self._index_id and not self.database.readonly:
             await self._areactivate()
         return found
+
+    def _search(
+        self, connection: Connection, namespace: Namespace, query: Query, question: Question
+    ) -> tuple[Found, bool]:
+        """(what one snapshot holds, whether this index is active in it)."""
+        place = snapshot.heads(connection, namespace, self._index_id, self.fingerprint or "")
+        if place is None:
+            return Found((), 0, 0), True
+        loaded = self._cache.get(place.id, place.generation)
+        where = query.where
+        allowed = filtering.seqs(connection, place.id, where) if where is not None else None
+        with loaded.lock:
+            started = perf_counter()
+            snapshot.refresh(connection, loaded, place, self._index_id, self.dimension)
+            loading = perf_counter() - started
+            ranking = Ranking()
+            if query.level == "user" or place.session is not None:
+                ranking = rank(
+                    loaded.corpus,
+                    loaded.dense,
+                    question,
+                    query.limit,
+                    settings=query.recall,
+                    session=place.session if query.level == "session" else None,
+                    allowed=allowed,
+                    source=partial(snapshot.tokens_of, connection, loaded, self._index_id),
+                )
+            seqs, around = snapshot.places(loaded.corpus, ranking.rows, query.neighbours, allowed)
+            total = len(loaded.corpus)
+            waiting = total - loaded.dense.settled if loaded.dense is not None else 0
+            self._cache.account(place.id, loaded)
+        started = perf_counter()
+        hits = snapshot.hits_of(connection, ranking.rows, seqs, around)
+        seconds = {"load": loading, **ranking.seconds, "read": perf_counter() - started}
+        off, signals = ranking.off, ranking.signals
+        found = Found(hits, total, waiting, seconds, off, signals, place.calibration)
+        return found, bool(place.active)
 
     async def acalibrate(self, scope: Scope, calibration: str) -> None:
         """Keep a scope's calibration of this embedder."""

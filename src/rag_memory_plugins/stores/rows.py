@@ -14,7 +14,7 @@ from rag_memory_plugins.ports import StoredMessage
 from rag_memory_plugins.retrieval.dates import day_of, days_of
 from rag_memory_plugins.retrieval.lexical import terms_of, word_hashes
 from rag_memory_plugins.retrieval.traits import index_text, traits
-from rag_memory_plugins.stores.schema import messages, sessions, text_hash
+from rag_memory_plugins.stores.schema import message_sizes, messages, sessions, text_hash
 from rag_memory_plugins.types import Message
 
 __all__ = ["in_batches", "keyword_row", "message_of", "message_row", "stored_columns", "when"]
@@ -46,14 +46,18 @@ def stored_columns() -> Select[Any]:
         messages.c.name,
         messages.c.extra,
         messages.c.content,
+        message_sizes.c.tokens,
+        message_sizes.c.said,
     )
-    return select(*columns).join(sessions, sessions.c.id == messages.c.session_id)
+    places = messages.join(sessions, sessions.c.id == messages.c.session_id)
+    sized = places.outerjoin(message_sizes, message_sizes.c.seq == messages.c.seq)
+    return select(*columns).select_from(sized)
 
 
 def message_of(row: Sequence[Any]) -> StoredMessage:
     """A stored message from the columns of `stored_columns`, which others may follow."""
     # Unpacked: a column by its name takes five times longer, and a context reads 240 rows.
-    seq, session, group, time_us, digest, role, key, name, extra, content = row[:10]
+    seq, session, group, time_us, digest, role, key, name, extra, content, tokens, said = row[:12]
     values: dict[str, Any] = {
         "id": key,
         "role": role,
@@ -64,7 +68,7 @@ def message_of(row: Sequence[Any]) -> StoredMessage:
     }
     if extra:
         values.update(json.loads(extra))
-    return StoredMessage(seq, session, Message.restored(values), group)
+    return StoredMessage(seq, session, Message.restored(values), group, tokens or 0, said or 0)
 
 
 def keyword_row(message: Message) -> dict[str, Any]:

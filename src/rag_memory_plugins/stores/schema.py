@@ -41,8 +41,10 @@ from rag_memory_plugins.retrieval.lexical import ANALYZER
 
 __all__ = [
     "calibrations",
+    "folds",
     "indexes",
     "keywords",
+    "message_sizes",
     "messages",
     "meta",
     "migrate",
@@ -50,7 +52,9 @@ __all__ = [
     "pins",
     "scopes",
     "secret_of",
+    "session_sizes",
     "sessions",
+    "summaries",
     "text_hash",
     "tokens",
     "vectors",
@@ -168,6 +172,41 @@ pins: Final = _table(
     Column("level", String, nullable=False),
 )
 
+# Sizes in tokens. Tables of their own, of integers alone: rows that hold texts are never updated.
+message_sizes: Final = Table(
+    "message_sizes",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("session_id", Integer, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("said", Integer, nullable=False),  # in the session before it, erased ones included
+    Index("message_sizes_session", "session_id", "seq"),
+)
+session_sizes: Final = Table(
+    "session_sizes",
+    metadata,
+    Column("session_id", Integer, primary_key=True, autoincrement=False),
+    Column("tokens", Integer, nullable=False),
+    Column("said", Integer, nullable=False),
+    Column("peak", Integer, nullable=False),
+    Column("version", Integer, nullable=False, default=0),  # of the summary; never goes back
+)
+summaries: Final = _table(
+    "summaries",
+    Column("session_id", Integer, nullable=False, unique=True),
+    Column("version", Integer, nullable=False),
+    Column("upto", Integer, nullable=False),  # seq of the last message it covers
+    Column("made_by", String, nullable=False),
+    Column("data", Text, nullable=False),  # JSON: lines, and what was degraded
+)
+# Sessions whose turns wait to be summarised. `due` is when a lease ends or a retry may start.
+folds: Final = Table(
+    "folds",
+    metadata,
+    Column("session_id", Integer, primary_key=True, autoincrement=False),
+    Column("due", Float, nullable=False, index=True),
+)
+
 
 def text_hash(text: str) -> bytes:
     """What an index holds in place of a text: 16 bytes of BLAKE2b."""
@@ -194,9 +233,29 @@ def _recall_columns(connection: Connection) -> None:
             )
 
 
+def _sizes(connection: Connection) -> None:
+    """Sizes and summaries; what was said before is counted at four characters a token."""
+    metadata.create_all(connection)
+    connection.exec_driver_sql(
+        "INSERT OR IGNORE INTO message_sizes (seq, session_id, tokens, said) "
+        "SELECT seq, session_id, tokens, total - tokens FROM (SELECT seq, session_id, tokens, "
+        "SUM(tokens) OVER (PARTITION BY session_id ORDER BY seq) AS total FROM (SELECT seq, "
+        "session_id, length(content) / 4 + 4 AS tokens FROM messages))"
+    )
+    connection.exec_driver_sql(
+        "INSERT OR IGNORE INTO session_sizes (session_id, tokens, said, peak, version) "
+        "SELECT session_id, SUM(tokens), SUM(tokens), SUM(tokens), 0 FROM message_sizes "
+        "GROUP BY session_id"
+    )
+    connection.exec_driver_sql(
+        "INSERT OR IGNORE INTO folds (session_id, due) SELECT session_id, 0 FROM session_sizes"
+    )
+
+
 MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [
     ("first", _first),
     ("recall columns", _recall_columns),
+    ("sizes and summaries", _sizes),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, Final
@@ -19,9 +20,9 @@ from rag_memory_plugins.errors import InvalidMessage
 from rag_memory_plugins.filters import Filter
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.portal import get_portal
-from rag_memory_plugins.ports import StoredMessage
-from rag_memory_plugins.results import EraseReceipt, Stats
-from rag_memory_plugins.stores import erasing, filtering
+from rag_memory_plugins.ports import Fold, SessionView, StoredMessage
+from rag_memory_plugins.results import EraseReceipt, Stats, Summary
+from rag_memory_plugins.stores import erasing, filtering, summarising
 from rag_memory_plugins.stores.appending import append
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.rows import keyword_row, message_of, stored_columns, when
@@ -53,11 +54,14 @@ class SqlLog:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def aappend(self, namespace: Namespace, messages: Sequence[Message]) -> int:
+    async def aappend(
+        self, namespace: Namespace, messages: Sequence[Message], tokens: Sequence[int]
+    ) -> int:
         """Store all or none, durably; see `ports.MessageLog`."""
 
-        def derive() -> list[tuple[Message, dict[str, Any]]]:
-            return [(message, keyword_row(message)) for message in messages]
+        def derive() -> list[tuple[Message, dict[str, Any], int]]:
+            derived = map(keyword_row, messages)
+            return list(zip(messages, derived, tokens, strict=True))
 
         small = sum(len(message.content) for message in messages) <= _INLINE_CHARACTERS
         rows = derive() if small else await get_portal().acompute(derive)
@@ -77,6 +81,67 @@ class SqlLog:
         query = _of_session(namespace).order_by(messages.c.seq)
         found = await self.database.aread(lambda connection: _stored(connection, query))
         return Messages(item.message for item in found)
+
+    async def aview(self, namespace: Namespace, recent: int, goal: int) -> SessionView:
+        """What a context needs of a session, of one snapshot."""
+        return await self.database.aread(
+            lambda connection: summarising.view(connection, namespace, recent, goal)
+        )
+
+    async def atake_fold(self, every: int, keep: int, least: int, seconds: float) -> Fold | None:
+        """A session with turns to fold; see `ports.MessageLog`."""
+        now = time.time()
+
+        def unit(connection: Connection) -> tuple[Fold | None, bool]:
+            return summarising.take(connection, every, keep, least, now, now + seconds)
+
+        more = await self.database.aread(lambda connection: summarising.due(connection, now))
+        while more:
+            fold, more = await self.database.awrite(unit)
+            if fold is not None:
+                return fold
+        return None
+
+    async def aput_summary(self, fold: Fold, summary: Summary) -> bool:
+        """Keep a summary, unless its session has changed since it was taken."""
+        now = time.time()
+        return await self.database.awrite(
+            lambda connection: summarising.put(connection, fold, summary, now)
+        )
+
+    async def arelease_fold(self, fold: Fold, seconds: float) -> None:
+        """Give a fold back, to be taken again after `seconds`."""
+        due = time.time() + seconds
+
+        def unit(connection: Connection) -> None:
+            place = summarising.find_session(connection, fold.namespace)
+            if place is not None:
+                summarising.release(connection, place.session_id, due)
+
+        await self.database.awrite(unit)
+
+    async def asummary(self, namespace: Namespace) -> Summary | None:
+        """The session's summary, if there is one."""
+
+        def unit(connection: Connection) -> Summary | None:
+            place = summarising.find_session(connection, namespace)
+            return summarising.summary_of(connection, place.session_id) if place else None
+
+        return await self.database.aread(unit)
+
+    async def adrop_summary(self, namespace: Namespace | None = None) -> None:
+        """Forget the session's summary, or everybody's, so that it is made anew from the log."""
+
+        def unit(connection: Connection) -> None:
+            if namespace is None:
+                summarising.drop_all(connection)
+                return
+            place = summarising.find_session(connection, namespace)
+            if place is not None:
+                summarising.drop(connection, place.session_id)
+                summarising.release(connection, place.session_id, 0.0)
+
+        await self.database.awrite(unit)
 
     async def agroups(self, scope: Scope, groups: Sequence[int]) -> list[StoredMessage]:
         """Every message of these tool groups, oldest first."""
