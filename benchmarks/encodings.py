@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.report import BadData
 from benchmarks.vectors import CachedVectors
@@ -32,8 +33,8 @@ class CachedEncodings(CachedVectors):
     def __init__(self, inner: Embedder, path: str) -> None:
         super().__init__(inner, path)
         self._file.execute(
-            "CREATE TABLE IF NOT EXISTS encodings "
-            "(key BLOB PRIMARY KEY, vectors BLOB, tokens BLOB, width INTEGER, spans TEXT)"
+            "CREATE TABLE IF NOT EXISTS encoded (key BLOB PRIMARY KEY, vectors BLOB, tokens BLOB, "
+            "width INTEGER, spans TEXT, passages BLOB, passage_width INTEGER)"
         )
 
     async def aencode_query(self, text: str) -> Encoded:
@@ -59,28 +60,38 @@ class CachedEncodings(CachedVectors):
 
     def _encoding(self, key: bytes) -> Encoded | None:
         row = self._file.execute(
-            "SELECT vectors, tokens, width, spans FROM encodings WHERE key = ?", (key,)
+            "SELECT vectors, tokens, width, spans, passages, passage_width FROM encoded "
+            "WHERE key = ?",
+            (key,),
         ).fetchone()
         if row is None:
             return None
         vectors = np.frombuffer(row[0], np.float32).reshape(-1, self.dimension)
-        # -1: the inner embedder gives no token vectors.
-        tokens = np.frombuffer(row[1], np.int8).reshape(-1, row[2]) if row[2] > 0 else None
-        return Encoded(vectors, tokens, tuple((low, high) for low, high in json.loads(row[3])))
+        spans = tuple((low, high) for low, high in json.loads(row[3]))
+        return Encoded(vectors, _rows(row[1], row[2]), spans, _rows(row[4], row[5]))
 
     def _keep(self, rows: Sequence[tuple[bytes, Encoded]]) -> None:
         values = [(key, *_columns(encoded)) for key, encoded in rows]
         self._file.execute("BEGIN IMMEDIATE")
-        self._file.executemany("INSERT OR REPLACE INTO encodings VALUES (?, ?, ?, ?, ?)", values)
+        self._file.executemany(
+            "INSERT OR REPLACE INTO encoded VALUES (?, ?, ?, ?, ?, ?, ?)", values
+        )
         self._file.execute("COMMIT")
 
 
 def _columns(encoded: Encoded) -> tuple[Any, ...]:
     vectors = encoded.vectors.astype(np.float32).tobytes()
-    spans = json.dumps(encoded.spans)
-    if encoded.tokens is None:
-        return vectors, b"", -1, spans
-    return vectors, encoded.tokens.tobytes(), encoded.tokens.shape[1], spans
+    tokens, passages = _blob(encoded.tokens), _blob(encoded.passages)
+    return vectors, *tokens, json.dumps(encoded.spans), *passages
+
+
+def _blob(rows: NDArray[np.int8] | None) -> tuple[bytes, int]:
+    """Rows and their width; -1 for none, as of an embedder that does not give them."""
+    return (b"", -1) if rows is None else (rows.tobytes(), rows.shape[1])
+
+
+def _rows(blob: bytes, width: int) -> NDArray[np.int8] | None:
+    return np.frombuffer(blob, np.int8).reshape(-1, width) if width > 0 else None
 
 
 @contextmanager

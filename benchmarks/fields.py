@@ -19,6 +19,7 @@ from rag_memory_plugins.retrieval.cues import cues_of
 from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.encoding import aencode_documents, aencode_query
 from rag_memory_plugins.retrieval.lexical import terms_of
+from rag_memory_plugins.retrieval.passages import Passages
 from rag_memory_plugins.retrieval.retriever import Question, Ranking, rank
 from rag_memory_plugins.retrieval.traits import index_text
 from rag_memory_plugins.stores.rows import keyword_row
@@ -42,6 +43,7 @@ class Field:
     name: str
     corpus: Corpus
     dense: DenseRows
+    passages: Passages
     tokens: list[NDArray[np.int8] | None]
     now: datetime
     questions: list[Question] = field(default_factory=list)
@@ -56,6 +58,7 @@ class Field:
             limit,
             settings=settings,
             source=lambda rows: [self.tokens[row] for row in rows],
+            passages=self.passages,
         )
 
     def recalls(self, settings: Recall) -> NDArray[np.float64]:
@@ -84,8 +87,15 @@ def made(
     # As the index stores them.
     halves = [item.vectors.astype(np.float16).astype(np.float32) for item in encoded]
     dense.update(corpus, np.arange(len(said)), halves)
+    passages = Passages()
+    short = [item.passages for item in encoded]
+    passages.put(
+        np.arange(len(said)),
+        [None if rows is None else rows.tobytes() for rows in short],
+        [None if rows is None else rows.shape[1] for rows in short],
+    )
     now = max(m.time for _, m in said) + LATER
-    result = Field(name, corpus, dense, [item.tokens for item in encoded], now)
+    result = Field(name, corpus, dense, passages, [item.tokens for item in encoded], now)
     place = {m.id: at for at, (_, m) in enumerate(said)}
     for text, ids in questions:
         result.questions.append(question_of(text, embedder, now))
@@ -104,6 +114,7 @@ def question_of(text: str, embedder: Embedder, now: datetime) -> Question:
         encoded.vectors[0],
         encoded.tokens,
         encoded.spans,
+        encoded.passages,
     )
 
 

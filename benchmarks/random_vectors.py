@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from rag_memory_plugins.ports import Encoded
+from rag_memory_plugins.retrieval.sentences import passages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,8 @@ LONG: Final = 8
 """Letters from which on a word has two tokens: there are 1.4 to a word then, as in MiniLM."""
 WIDTH: Final = 64
 LENGTH: Final = 200.0
+PASSAGE_WIDTH: Final = 128
+PASSAGE_LENGTH: Final = 300.0
 """What the local embedder's token vectors have, cut to whole numbers of one byte."""
 
 
@@ -42,11 +45,20 @@ class RandomVectors:
         tokens = random.standard_normal((8 * self.ROWS, WIDTH), dtype=np.float32)
         tokens *= LENGTH / np.linalg.norm(tokens, axis=1, keepdims=True)
         self._tokens: TokenVectors = np.clip(np.rint(tokens), -127, 127).astype(np.int8)
+        short = random.standard_normal((8 * self.ROWS, PASSAGE_WIDTH), dtype=np.float32)
+        short *= PASSAGE_LENGTH / np.linalg.norm(short, axis=1, keepdims=True)
+        self._short: TokenVectors = np.clip(np.rint(short), -127, 127).astype(np.int8)
 
     @property
     def fingerprint(self) -> str:
         """Says that these are no model's vectors."""
-        return f"benchmarks/random-vectors-2/{self.dimension}"
+        return f"benchmarks/random-vectors-3/{self.dimension}"
+
+    def _passages(self, texts: Sequence[str]) -> TokenVectors:
+        """A short vector for each of these passages."""
+        rows = [zlib.crc32(text.encode()) for text in texts]
+        short: TokenVectors = self._short[np.array(rows, np.int64) % len(self._short)]
+        return short
 
     @property
     def dimension(self) -> int:
@@ -83,7 +95,7 @@ class RandomVectors:
 
     async def aencode_query(self, text: str) -> Encoded:
         """The text's vector, shape (1, dimension), and its tokens'."""
-        return Encoded(self._vectors([text]), *self._of_tokens(text))
+        return Encoded(self._vectors([text]), *self._of_tokens(text), self._passages([text]))
 
     async def aembed_documents(self, texts: Sequence[str]) -> list[Vectors]:
         """One piece a text, shape (1, dimension); none for an empty text."""
@@ -96,7 +108,12 @@ class RandomVectors:
         """The same with token vectors; what was said before a text changes nothing."""
         vectors = await self.aembed_documents(texts)
         return [
-            Encoded(pieces, self._of_tokens(text)[0])
+            Encoded(
+                pieces,
+                self._of_tokens(text)[0],
+                (),
+                self._passages([text[start:end] for start, end in passages(text)]),
+            )
             for pieces, text in zip(vectors, texts, strict=True)
         ]
 
@@ -124,7 +141,7 @@ class ClusteredVectors(RandomVectors):
     @property
     def fingerprint(self) -> str:
         """Says that these are no model's vectors."""
-        return f"benchmarks/clustered-vectors-2/{self.dimension}"
+        return f"benchmarks/clustered-vectors-3/{self.dimension}"
 
     def _vectors(self, texts: Sequence[str]) -> Vectors:
         sums = np.array([zlib.crc32(text.encode()) for text in texts], dtype=np.int64)
@@ -140,7 +157,9 @@ class Foreseen(ClusteredVectors):
         super().__init__()
         vectors = self._vectors(questions)
         self._at_hand = {
-            question: Encoded(vectors[at : at + 1], *self._of_tokens(question))
+            question: Encoded(
+                vectors[at : at + 1], *self._of_tokens(question), self._passages([question])
+            )
             for at, question in enumerate(questions)
         }
 

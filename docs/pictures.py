@@ -1,4 +1,4 @@
-"""Draws docs/context.svg from the demo's conversation: `python docs/pictures.py`."""
+"""Draws context.svg, from the demo's conversation, and parts.svg: `python docs/pictures.py`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,22 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from rag_memory_plugins import Context, open_memory
+from rag_memory_plugins import Context, TokenBudget, open_memory
+from rag_memory_plugins.explaining import rows
 
 QUESTION = "Which accent colour does the app use now?"
-COLOURS = {"pins": "#d97706", "recent": "#2563eb", "retrieved": "#059669", "out": "#9ca3af"}
+COLOURS = {part: colours[0] for part, colours in rows.COLOURS.items()}
+COLOURS |= {"out": "#9ca3af", "completion": "#94a3b8"}
 WIDTH, BAR, ROW = 860, 26, 22
+PARTS = {
+    "system": "the caller's own message and tools; comes first, is never shortened",
+    "anchors": "pins and the first goal; shortened, with a mark, where they must be",
+    "facts": "what holds now, from a FactSource; the first matter most",
+    "summary": "what left the recent turns, in a few lines; the newest lines stay",
+    "recent": "the last turns as they were said; the user's message is always among them",
+    "retrieved": "turns that answer the question, by date, from all the user's sessions",
+    "completion": "kept free for the answer",
+}
 
 
 def make() -> tuple[Context, int]:
@@ -68,13 +79,81 @@ def draw(context: Context, whole: int) -> str:
         y += ROW
     hidden = len(context.pieces) - len(shown)
     text(30, y, f"… and {hidden} more, each with its reason: context.explain()", 'fill="#666"')
+    return svg(out, y + 16)
+
+
+def draw_parts(budget: TokenBudget) -> str:
+    """The parts of a context in their order: shares, where what is left flows, what stays."""
+    out: list[str] = []
+    scale = (WIDTH - 24) / budget.total
+    stated = {name: getattr(budget, name) or 0 for name in PARTS}
+    # One box for the two parts that take what they need of what is not stated.
+    stated["anchors"] = budget.total - sum(stated.values())
+    left: dict[str, float] = {}
+
+    def text(x: float, y: float, words: str, style: str = "") -> None:
+        out.append(f'<text x="{x:.0f}" y="{y:.0f}" {style}>{escape(words)}</text>')
+
+    def line(points: str, style: str) -> None:
+        out.append(f'<polyline points="{points}" fill="none" {style}/>')
+
+    text(12, 24, f"TokenBudget.default(): one request of {budget.total:,} tokens", BOLD)
+    x = 12.0
+    for name, share in stated.items():
+        if not share:
+            continue
+        left[name], width = x, share * scale
+        style = f'fill="{COLOURS[name]}"' + (' fill-opacity="0.55"' if name == "anchors" else "")
+        out.append(f'<rect x="{x:.1f}" y="58" width="{width - 1:.1f}" height="{BAR}" {style}/>')
+        words = "anchors, facts" if name == "anchors" else name
+        text(x + 4, 76, words, 'fill="white" font-size="12"')
+        text(x + 4, 52, f"{share:,}", 'fill="#666" font-size="12"')
+        x += width
+    for name in ("anchors", "summary", "recent"):
+        end = left[name] + stated[name] * scale
+        line(f"{end - 14:.0f},92 {end + 14:.0f},92", 'stroke="#444" marker-end="url(#head)"')
+    text(left["summary"], 110, "what a part does not use, the next may", GREY)
+    back = (left["retrieved"] + 200, left["retrieved"] + 60)
+    line(f"{back[0]:.0f},92 {back[1]:.0f},92", 'stroke="#444" marker-end="url(#head)"')
+    text(back[0] + 8, 96, "and the recent ones what recall left,", GREY)
+    text(back[0] + 8, 110, "where they have no number", GREY)
+    for start, end, words in (
+        ("system", "recent", "begins the same, turn after turn"),
+        ("retrieved", "completion", "the question's own"),
+    ):
+        edges = left[start] + 2, left[end] - 4
+        line(
+            f"{edges[0]:.0f},122 {edges[0]:.0f},130 {edges[1]:.0f},130 {edges[1]:.0f},122",
+            'stroke="#999"',
+        )
+        text(edges[0] + 4, 146, words, GREY)
+    y = 178
+    for name, words in PARTS.items():
+        out.append(f'<rect x="12" y="{y - 11}" width="10" height="10" fill="{COLOURS[name]}"/>')
+        text(30, y, name, BOLD)
+        text(120, y, words)
+        y += ROW
+    return svg(out, y)
+
+
+BOLD, GREY = 'font-weight="bold"', 'fill="#666" font-size="12"'
+HEAD = (
+    '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+    'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" fill="#444"/></marker></defs>'
+)
+
+
+def svg(out: list[str], height: float) -> str:
+    """A picture of these elements."""
     body = "\n".join(out)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 16}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         f'font-family="system-ui, sans-serif" font-size="13">\n'
-        f'<rect width="{WIDTH}" height="{y + 16}" fill="white"/>\n{body}\n</svg>\n'
+        f'<rect width="{WIDTH}" height="{height}" fill="white"/>{HEAD}\n{body}\n</svg>\n'
     )
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("context.svg").write_text(draw(*make()), encoding="utf-8")
+    folder = Path(__file__).parent
+    (folder / "context.svg").write_text(draw(*make()), encoding="utf-8")
+    (folder / "parts.svg").write_text(draw_parts(TokenBudget.default()), encoding="utf-8")

@@ -303,7 +303,7 @@ def test_a_thread_count_that_cannot_be_is_refused(threads):
 def test_the_default_is_an_embedder_that_names_its_model():
     one = default_embedder()
     assert isinstance(one, Embedder)
-    assert (one.fingerprint, one.dimension) == ("all-MiniLM-L6-v2/int8/8199be6f699a/2/384", 384)
+    assert (one.fingerprint, one.dimension) == ("all-MiniLM-L6-v2/int8/8199be6f699a/3/384", 384)
 
 
 class Counting(MiniLM):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from rag_memory_plugins.filters import Filter
     from rag_memory_plugins.memory.calibrating import Calibrated
     from rag_memory_plugins.memory.conversation import Conversation
+    from rag_memory_plugins.memory.extractive import ExtractiveSummarizer
+    from rag_memory_plugins.memory.llm_summary import LLMSummarizer
     from rag_memory_plugins.memory.memory import Memory
     from rag_memory_plugins.namespace import SHARED, Namespace, Scope
     from rag_memory_plugins.opening import aopen_memory, open_memory
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     )
     from rag_memory_plugins.retrieval.cohere_rerank import CohereReranker
     from rag_memory_plugins.retrieval.cross_encoder import CrossEncoderReranker
+    from rag_memory_plugins.retrieval.packing import Node, Packed, pack
     from rag_memory_plugins.retrieval.rerank import LLMReranker, WeightedReranker
     from rag_memory_plugins.types import Image, Message, Messages, ToolCall
 
@@ -51,15 +54,19 @@ __all__ = [
     "CrossEncoderReranker",
     "EraseReceipt",
     "Event",
+    "ExtractiveSummarizer",
     "Filter",
     "Hit",
     "Image",
     "LLMReranker",
+    "LLMSummarizer",
     "Memory",
     "Message",
     "Messages",
     "Modes",
     "Namespace",
+    "Node",
+    "Packed",
     "RagMemoryError",
     "Recall",
     "Scope",
@@ -73,37 +80,43 @@ __all__ = [
     "WeightedReranker",
     "aopen_memory",
     "open_memory",
+    "pack",
 ]
 
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "Calibrated": "memory.calibrating",
-    "Recall": "config",
     "SHARED": "namespace",
-    "aopen_memory": "opening",
+    "Calibrated": "memory.calibrating",
     "CohereReranker": "retrieval.cohere_rerank",
     "Context": "results",
     "Conversation": "memory.conversation",
     "CrossEncoderReranker": "retrieval.cross_encoder",
     "EraseReceipt": "results",
     "Event": "events",
+    "ExtractiveSummarizer": "memory.extractive",
     "Filter": "filters",
     "Hit": "results",
     "LLMReranker": "retrieval.rerank",
+    "LLMSummarizer": "memory.llm_summary",
     "Memory": "memory.memory",
+    "Modes": "config",
     "Namespace": "namespace",
-    "open_memory": "opening",
+    "Node": "retrieval.packing",
+    "Packed": "retrieval.packing",
     "RagMemoryError": "errors",
+    "Recall": "config",
     "Scope": "namespace",
     "SearchResult": "results",
-    "Modes": "config",
     "Stats": "results",
     "Strategy": "config",
     "Summary": "results",
     "SummaryLine": "results",
     "TokenBudget": "budget",
     "WeightedReranker": "retrieval.rerank",
+    "aopen_memory": "opening",
+    "open_memory": "opening",
+    "pack": "retrieval.packing",
 }
 
 

@@ -15,8 +15,8 @@ __all__ = ["STRATEGIES", "Modes", "Recall", "Strategy", "strategy_of"]
 class Recall:
     """The weight of every step of a search, in standard deviations of a lane; 0 switches it off.
 
-    The defaults are those of `docs/benchmarks.md`. `dense_turn`, `dense_window` and `keywords` are
-    lanes; `late` is late interaction over the first `candidates`; `speaker` is for turns of the
+    The defaults are those of `docs/benchmarks.md`. `dense_turn`, `passage` (a turn's best sentence),
+    `dense_window` and `keywords` are lanes; `late` is late interaction over the first `candidates`; `speaker` is for turns of the
     person a question names, `inherit` what an answer takes of the question before it, `question`
     for turns that ask, `date` for turns of a day or month that is asked for (doubled for the very
     day), `when` and `name` for turns that tell a time or a name when one is asked for. Off unless
@@ -29,6 +29,7 @@ class Recall:
     """
 
     dense_turn: float = 0.5
+    passage: float = 0.0
     dense_window: float = 1.0
     keywords: float = 1.0
     late: float = 2.5

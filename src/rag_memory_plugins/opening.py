@@ -259,7 +259,7 @@ async def _open_sqlite(
         if summarizer is not None:
             least = options.modes.full_up_to * FOLD_AT // 100
             limit = options.budget.summary or SUMMARY_TOKENS
-            folding = Folding(log, summarizer, options.hooks, limit, least)
+            folding = Folding(log, summarizer, options.hooks, limit, least, counter)
         if background:
             outbox.start()
             if folding is not None:

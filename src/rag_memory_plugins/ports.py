@@ -100,12 +100,14 @@ class Encoded:
 
     `vectors` are unit float32 of shape (pieces, dimension), one piece for a query. `tokens` are of
     shape (tokens, width), each row of about the same length; `spans` says of a query's tokens which
-    characters each stands for.
+    characters each stands for. `passages` are of shape (passages, width), a row for each of
+    `sentences.passages(text)` and one for a query, all of the same length.
     """
 
     vectors: Vectors
     tokens: TokenVectors | None = None
     spans: tuple[tuple[int, int], ...] = ()
+    passages: TokenVectors | None = None
 
 
 @runtime_checkable
@@ -280,7 +282,9 @@ class Query:
     `neighbours` is how many messages to either side come with a hit; 0 for none. With `where` only
     messages that match it, by `Filter.matches`, are among the hits and their neighbours; the
     lanes score over the whole scope all the same. `now` is when it
-    is asked, which "last week" is told from. Below `min_relevance` there are no hits.
+    is asked, which "last week" is told from. Below `min_relevance` there are no hits. With `focus`
+    the hits tell how near each of their passages is, and so many messages more are among them for
+    their best passage alone; of two that say much the same the newer is above.
     """
 
     text: str
@@ -292,6 +296,7 @@ class Query:
     where: Filter | None = None
     recall: Recall = field(default_factory=Recall)
     min_relevance: float = 0.0
+    focus: int = 0
 
 
 @dataclass(frozen=True)
@@ -326,8 +331,14 @@ class MessageLog(Protocol):
     async def arecent(self, namespace: Namespace, limit: int) -> list[StoredMessage]:
         """The last `limit` messages of the session, oldest first."""
 
-    async def aview(self, namespace: Namespace, recent: int, goal: int) -> SessionView:
-        """The session's sizes, pins, summary, first `goal` user and last `recent` messages."""
+    async def aview(
+        self, namespace: Namespace, recent: int, goal: int, whole: int = 0
+    ) -> SessionView:
+        """The session's sizes, pins, summary, first `goal` user messages and the last messages.
+
+        Those of the last `recent` tokens, a few at least and 1,000 at most; all of a session whose
+        peak is at most `whole` tokens; none for 0.
+        """
 
     async def atake_fold(self, every: int, keep: int, least: int, seconds: float) -> Fold | None:
         """A session that has said `least` tokens, with `every` to fold before its last `keep`.

@@ -34,7 +34,8 @@ class Hit:
 
     `parts` add up to `score`. `session` is where it was said, `neighbours` the messages just
     before and after it in that session. `seq` is its place in the log, `group` its tool group's,
-    `tokens` what it was counted as when it was stored.
+    `tokens` what it was counted as when it was stored, `passages` the cosine of each of its passages
+    to the question (`retrieval.sentences.passages`), when a context asked for them.
     """
 
     message: Message
@@ -45,6 +46,7 @@ class Hit:
     seq: int = field(default=0, compare=False)
     group: int | None = field(default=None, compare=False)
     tokens: int = field(default=0, compare=False)
+    passages: tuple[float, ...] = field(default=(), compare=False)
 
     def __repr__(self) -> str:
         return f"Hit({self.score:.2f}, {self.message.speaker}: {shorten(self.message.content, 60)})"

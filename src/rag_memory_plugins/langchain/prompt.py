@@ -17,6 +17,7 @@ from rag_memory_plugins.langchain.convert import (
     to_langchain,
     to_message,
 )
+from rag_memory_plugins.tokens import REPLY_TOKENS
 
 if TYPE_CHECKING:
     from rag_memory_plugins.ports import TokenCounter
@@ -162,7 +163,7 @@ def _newest(
     kept: list[list[Pair]] = []
     for group in reversed(groups):
         messages = [message for message, _ in group]
-        room -= counter.count_messages(messages)
+        room -= counter.count_messages(messages) - REPLY_TOKENS  # once a request, not a group
         known = all(m.id in recent for m in messages)
         # Older than the log's recent part: it may stand among the recalled already.
         if room < 0 or (not known and any(m.id in ids or same(m) in texts for m in messages)):

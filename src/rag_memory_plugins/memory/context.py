@@ -15,7 +15,7 @@ from typing import Final
 from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.config import Modes, Strategy
 from rag_memory_plugins.errors import BudgetTooSmall
-from rag_memory_plugins.memory import filling
+from rag_memory_plugins.memory import filling, recalling
 from rag_memory_plugins.memory.draft import Draft
 from rag_memory_plugins.memory.modes import Mode, chosen, shares
 from rag_memory_plugins.memory.rendering import Fence
@@ -182,7 +182,7 @@ def _fill_once(draft: Draft, material: Material, mode: Mode, share: dict[str, in
     whole = mode == "full"
     used = filling.recent(draft, view, material.groups, room, share["recent"], whole=whole)
     flow.used("recent", used - filling.drop_doubles(draft))
-    filling.retrieved(draft, material.hits, material.groups, flow.room("retrieved"))
+    recalling.retrieved(draft, material.hits, material.groups, flow.room("retrieved"))
 
 
 @dataclass

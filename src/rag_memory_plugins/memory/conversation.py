@@ -316,9 +316,7 @@ class Conversation:
         The receipt is `complete` when no byte of it is left, else `pending`: see `EraseReceipt`.
         """
         receipt = await self.memory.log.aerase(self.namespace, checked_level(level))
-        await self.memory.usage.aforget(
-            self.namespace if level == "session" else self.namespace.scope
-        )
+        await self.memory.aforget_usage(self.namespace, level)
         self.memory.wake(chore=not receipt.complete)
         return receipt
 
@@ -367,6 +365,7 @@ class Conversation:
         neighbours: int = 0,
         recall: Recall | None = None,
         min_relevance: float = 0.0,
+        focus: int = 0,
     ) -> SearchResult:
         started = time.perf_counter()
         if not isinstance(query, str) or not query.strip():
@@ -383,6 +382,7 @@ class Conversation:
             where,
             checked_recall(recall) or self.memory.recall,
             checked_relevance(min_relevance),
+            focus,
         )
         result = await self.memory.asearch(self.namespace, asked)
         self._emit("search", started, hits=len(result), degraded=len(result.degraded))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Final
 
 from rag_memory_plugins.budget import TokenBudget
@@ -18,11 +19,11 @@ from rag_memory_plugins.memory.rendering import (
     render_summary,
 )
 from rag_memory_plugins.memory.units import Unit
-from rag_memory_plugins.ports import TokenCounter
+from rag_memory_plugins.ports import StoredMessage, TokenCounter
 from rag_memory_plugins.results import Context, ContextPart, Piece, SummaryLine
 from rag_memory_plugins.types import Message, Messages
 
-__all__ = ["Draft", "line_message"]
+__all__ = ["Draft", "checked_line", "line_message"]
 
 TITLES: Final = {
     "anchors": "Kept in view:",
@@ -55,6 +56,9 @@ class Draft:
     counted: dict[tuple[int, int], int] = field(default_factory=dict)
     """Tokens of messages as lines, by seq and length of the text: parts are filled twice."""
 
+    rendered: dict[tuple[object, ...], list[Message]] = field(default_factory=dict)
+    """Blocks as they were rendered, by what is in them: they are counted more often than changed."""
+
     def clear(self) -> None:
         """Empty what is filled by shares, to fill it again."""
         self.facts, self.summary, self.recent, self.retrieved = [], [], [], []
@@ -82,13 +86,22 @@ class Draft:
         items = [item for unit in units for item in unit.items]
         if not items:
             return []
+        key = (part, *((item.seq, len(item.message.content)) for item in items))
+        if key not in self.rendered:
+            self.rendered[key] = self._of_items(part, items)
+        return self.rendered[key]
+
+    def _of_items(self, part: str, items: Sequence[StoredMessage]) -> list[Message]:
         return [self._block(part, render(items), max(items, key=lambda i: i.message.time).message)]
 
     def _lines(self, part: str, lines: Sequence[SummaryLine]) -> list[Message]:
         if not lines:
             return []
-        newest = max(lines, key=lambda line: line.time)
-        return [self._block(part, render_summary(lines), newest)]
+        key = (part, *(line.text for line in lines))
+        if key not in self.rendered:
+            newest = max(lines, key=lambda line: line.time)
+            self.rendered[key] = [self._block(part, render_summary(lines), newest)]
+        return self.rendered[key]
 
     def _block(self, part: str, body: str, newest: Message | SummaryLine) -> Message:
         text = self.fence.around(TITLES[part], body)
@@ -141,6 +154,15 @@ class Draft:
         """The same of a line of the facts or the summary."""
         included = tokens > 0
         self.pieces.append(Piece(line_message(line, part), part, included, reason, tokens))
+
+    def score(self, scores: Mapping[str, float]) -> None:
+        """Say of messages that are in for another reason how well they were recalled, by id."""
+        self.pieces = [
+            replace(piece, score=scores[piece.message.id])
+            if piece.included and piece.score is None and piece.message.id in scores
+            else piece
+            for piece in self.pieces
+        ]
 
     def shrink(self) -> None:
         """Drop the weakest pieces until the whole, counted as rendered, fits."""
@@ -212,6 +234,16 @@ def _said(units: Sequence[Unit]) -> list[Message]:
     return [i.message for i in sorted(items, key=lambda i: (i.message.time, i.seq))]
 
 
+def checked_line(line: SummaryLine) -> SummaryLine:
+    """A line that somebody else made, if it can be shown. Raises `InvalidMessage`, `TypeError`."""
+    if not isinstance(line, SummaryLine):
+        raise TypeError(f"pass a SummaryLine, not {line!r}")
+    whole = replace(line, ids=tuple(line.ids))
+    line_message(whole, "checked")
+    return whole
+
+
+@lru_cache(maxsize=1024)
 def line_message(line: SummaryLine, part: str) -> Message:
     """A line of the facts or the summary as a message that was made up for a prompt."""
     name = line.ids[0] if line.ids else _name(line.text)

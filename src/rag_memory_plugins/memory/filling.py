@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from collections.abc import Sequence
 from typing import Final
 
+from rag_memory_plugins.memory.days import Days
 from rag_memory_plugins.memory.draft import Draft
-from rag_memory_plugins.memory.rendering import day_lines, render_line, summary_line
-from rag_memory_plugins.memory.units import Unit, by_group, shortened, units_of, whole
+from rag_memory_plugins.memory.rendering import summary_line
+from rag_memory_plugins.memory.units import Unit, shortened, units_of, whole
 from rag_memory_plugins.ports import SessionView, StoredMessage
-from rag_memory_plugins.results import Hit, Summary, SummaryLine
+from rag_memory_plugins.results import Summary, SummaryLine
 
-__all__ = ["drop_doubles", "facts", "recent", "retrieved", "summary"]
+__all__ = ["drop_doubles", "facts", "recent", "summary"]
 
-LENGTH_PENALTY: Final = 0.4
-"""What length costs: hits are taken by score - 0.4 ln(tokens), more of them instead of longer."""
 STEP: Final = 0.5
 """Recent turns begin at a grid of half their share, so that a prompt begins the same for a while."""
-
-
-@dataclass
-class _Days:
-    """The lines that tell dates: a day costs when it is the first of its messages."""
-
-    draft: Draft
-    days: set[date] = field(default_factory=set)
-
-    def cost(self, days: Iterable[date]) -> int:
-        """What these days add: each its line, and a year that is new its digits."""
-        count = self.draft.counter.count
-        years = {day.year for day in self.days}
-        total = 0
-        for day in sorted(set(days) - self.days):
-            known = [day.replace(day=1), day] if day.year in years else [day]
-            total += count(day_lines(known)[-1] + "\n")
-            years.add(day.year)
-        return total
 
 
 def facts(draft: Draft, lines: Sequence[SummaryLine], room: int) -> int:
@@ -60,7 +37,7 @@ def _lines(
 ) -> int:
     if not lines:
         return 0
-    days, used = _Days(draft), draft.frame(part)
+    days, used = Days(draft.counter), draft.frame(part)
     for line in lines:
         own = draft.counter.count(summary_line(line) + "\n")
         cost = own + days.cost([line.time.date()])
@@ -96,7 +73,9 @@ def recent(
         if reason:
             draft.note(unit, "recent", reason, included=False)
             continue
-        full = full or (unit.items[-1].said < start and bool(chosen))
+        # What was forgotten still counts as said: then the grid is coarser than what is there.
+        behind = unit.items[-1].said < start and used >= room - share * STEP
+        full = full or (behind and bool(chosen))
         fitted = None if full else _fitted(draft, unit, room - used, first=not chosen)
         if fitted is None:
             full = True
@@ -154,66 +133,3 @@ def drop_doubles(draft: Draft) -> int:
     for line in double:
         draft.note_line(line, "summary", "out: its messages are in view", 0)
     return before - draft.tokens()
-
-
-def retrieved(
-    draft: Draft, hits: Sequence[Hit], groups: Sequence[StoredMessage], room: int
-) -> None:
-    """Hits by score less what their tokens cost, while they fit; what joining saved is filled."""
-    units = _hit_units(draft, hits, groups)
-    if not units:
-        return
-    order = sorted(
-        units,
-        key=lambda unit: (unit.score or 0.0) - LENGTH_PENALTY * math.log(max(1, unit.tokens)),
-        reverse=True,
-    )
-    before, days = draft.tokens(), _Days(draft)
-    used = draft.frame("retrieved")
-    for _ in range(2):
-        out = []
-        for unit in order:
-            # Its size when it was stored is near enough to see that it cannot fit.
-            cost = None if used + unit.tokens * 3 // 4 > room else _cost(draft, unit, days)
-            if cost is None or used + cost > room:
-                out.append(unit)
-                continue
-            used += cost
-            days.days |= {item.message.time.date() for item in unit.items}
-            draft.retrieved.append(unit)
-        if not out or not draft.retrieved:
-            break
-        order, used = out, draft.tokens() - before
-    for unit in out:
-        draft.note(unit, "retrieved", "out: over budget", included=False)
-    for unit in draft.retrieved:
-        draft.note(unit, "retrieved", f"recalled, rank {unit.rank}{unit.note}", included=True)
-
-
-def _cost(draft: Draft, unit: Unit, days: _Days) -> int:
-    unit.tokens = draft.lines(unit)
-    return unit.tokens + days.cost(item.message.time.date() for item in unit.items)
-
-
-def _hit_units(draft: Draft, hits: Sequence[Hit], groups: Sequence[StoredMessage]) -> list[Unit]:
-    shown = [*draft.anchors, *draft.recent]
-    if draft.question is not None:
-        shown.append(draft.question)
-    seen = {seq for unit in shown for seq in unit.seqs}
-    told = {line.text for line in draft.summary}
-    wholes = by_group(groups)
-    units: list[Unit] = []
-    for rank, hit in enumerate(hits, 1):
-        if hit.seq in seen:
-            continue
-        own = StoredMessage(hit.seq, hit.session, hit.message, hit.group, hit.tokens)
-        unit = Unit(list(wholes.get(hit.group or 0, [own])), hit.score, rank)
-        if unit.seqs & seen:
-            continue
-        seen |= unit.seqs
-        unit.tokens = sum(item.tokens for item in unit.items)
-        if len(unit.items) == 1 and told and render_line(hit.message) in told:
-            draft.note(unit, "retrieved", "out: it stands in the summary", included=False)
-            continue
-        units.append(unit)
-    return units

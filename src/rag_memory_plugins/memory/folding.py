@@ -6,12 +6,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from rag_memory_plugins.errors import RagMemoryError
 from rag_memory_plugins.events import Event, Hook, emit
+from rag_memory_plugins.memory.draft import checked_line
 from rag_memory_plugins.results import Summary
 
 if TYPE_CHECKING:
-    from rag_memory_plugins.ports import Fold, MessageLog, Summarizer
+    from rag_memory_plugins.ports import Fold, Folded, MessageLog, Summarizer, TokenCounter
+    from rag_memory_plugins.results import SummaryLine
 
 __all__ = ["FOLD_AT", "SUMMARY_TOKENS", "Folding"]
 
@@ -42,16 +43,20 @@ class Folding:
         hooks: tuple[Hook, ...],
         limit: int,
         least: int,
+        counter: TokenCounter,
     ) -> None:
         self.summarizer = summarizer
         self._log = log
         self._hooks = hooks
         self._limit = limit
         self._least = least
+        self._counter = counter
         self._woken = asyncio.Event()
         self._one_fold = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._pause = 0.0
+        self.failed: dict[str, str] = {}
+        """Why the last fold of a session failed, by the namespace's key, until one succeeds."""
         self._stopping = False
 
     def start(self) -> None:
@@ -76,7 +81,7 @@ class Folding:
         try:
             while time.monotonic() < deadline and await self.astep():
                 pass
-        except RagMemoryError:  # its Event told; the session stays queued
+        except Exception:  # anything a summarizer raises; its Event told, the session stays queued
             return
 
     async def astep(self) -> bool:
@@ -93,10 +98,12 @@ class Folding:
                 # Also when cancelled: the next opener must not wait for the lease to end.
                 pause = 0.0 if isinstance(error, asyncio.CancelledError) else self._backoff()
                 await self._log.arelease_fold(fold, pause)
+                self.failed[fold.namespace.key] = f"summary: {self.summarizer.name}: {error!r}"
                 data = {"error": repr(error), "retry_seconds": pause}
                 emit(self._hooks, Event("summary.failed", fold.namespace.scope.key, data=data))
                 raise
             self._pause = 0.0
+            self.failed.pop(fold.namespace.key, None)
             return True
 
     async def _fold(self, fold: Fold) -> None:
@@ -106,18 +113,36 @@ class Folding:
         made = await self.summarizer.afold(lines, messages, self._limit)
         version = fold.summary.version if fold.summary is not None else 0
         upto = fold.messages[-1].seq
-        summary = Summary(made.lines, version, upto, self.summarizer.name, made.degraded)
+        kept_lines, degraded = self._within(made)
+        summary = Summary(kept_lines, version, upto, self.summarizer.name, degraded)
         kept = await self._log.aput_summary(fold, summary)
         if not kept:  # an erase came between, or another worker was first: begun anew
             await self._log.arelease_fold(fold, 0.0)
         data = {
             "messages": len(messages),
-            "lines": len(made.lines),
+            "lines": len(kept_lines),
             "kept": kept,
-            "degraded": len(made.degraded),
+            "degraded": len(degraded),
         }
         seconds = time.perf_counter() - started
         emit(self._hooks, Event("summary.folded", fold.namespace.scope.key, seconds, data))
+
+    def _within(self, made: Folded) -> tuple[tuple[SummaryLine, ...], tuple[str, ...]]:
+        """The lines that can be shown and fit into the limit, the newest first to stay."""
+        lines = [checked_line(line) for line in made.lines]
+        degraded = list(made.degraded)
+        if not lines:
+            degraded.append(f"summary: {self.summarizer.name} returned nothing")
+        left, kept = self._limit, []
+        for line in reversed(lines):
+            left -= self._counter.count(f"{line.text}\n")
+            if left < 0:
+                degraded.append(
+                    f"summary: {self.summarizer.name} gave more than {self._limit} tokens"
+                )
+                break
+            kept.append(line)
+        return tuple(reversed(kept)), tuple(degraded)
 
     def _backoff(self) -> float:
         self._pause = min(LAST_RETRY, max(FIRST_RETRY, 2 * self._pause))

@@ -9,16 +9,37 @@ from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.memory.arguments import MAX_HITS
 from rag_memory_plugins.memory.context import Material, Settings, assemble
+from rag_memory_plugins.memory.draft import checked_line
 from rag_memory_plugins.results import Context, SearchResult, SummaryLine
 
 if TYPE_CHECKING:
+    from rag_memory_plugins.budget import TokenBudget
     from rag_memory_plugins.memory.conversation import Conversation
+    from rag_memory_plugins.ports import SessionView
 
 __all__ = ["amade"]
 
 FACTS: Final = 100
-_SHORTEST: Final = 8
-"""Tokens of a short message: how many recent ones are read follows from the budget alone."""
+FOCUS: Final = 64
+"""Messages that are looked at for a single passage, beside those that are found as a whole."""
+SHORT: Final = 40
+MAX_TOKENS: Final = 10**9
+OPEN_SHARE: Final = 0.7
+"""Of a budget that states no share of recent turns, so much is read of them at most."""
+
+
+def _looked_at(budget: TokenBudget) -> int:
+    """Tokens of recent turns that are read: what their part may ever take."""
+    if budget.recent is None:
+        return int(budget.total * OPEN_SHARE)
+    flow = (budget.facts or 0) + (budget.summary or 0)
+    return budget.recent + flow + budget.question if budget.recent else 0
+
+
+def _usual(view: SessionView) -> int:
+    """Tokens of a message of the session, by its last ones; short where there are none."""
+    sizes = [item.tokens for item in view.recent]
+    return max(SHORT, sum(sizes) // len(sizes) if sizes else 0)
 
 
 async def amade(
@@ -30,29 +51,33 @@ async def amade(
     """Read the session, search for `query`, and pack both; nothing grows with the history."""
     memory, namespace = conversation.memory, conversation.namespace
     budget = settings.budget
-    most = min(MAX_HITS, 32 + budget.total // _SHORTEST) if budget.recent != 0 else 0
-    view = await memory.log.aview(namespace, most, settings.strategy.goal)
+    whole = MAX_TOKENS if settings.mode == "full" else settings.modes.full_up_to
+    view = await memory.log.aview(namespace, _looked_at(budget), settings.strategy.goal, whole)
     found = SearchResult(query, (), {})
     if budget.retrieved != 0 and query.strip():
-        # Twice as many as fit of the usual length: short ones are taken before long ones.
+        # Twice as many as fit of the session's usual length: short ones come before long ones.
         room = budget.available if budget.retrieved is None else budget.retrieved
-        hits = min(MAX_HITS, 40 + room // 20)
-        found = await search(hits, recall=settings.strategy.recall)
+        hits = min(MAX_HITS, 40 + 2 * room // _usual(view))
+        window = settings.strategy.window
+        found = await search(hits, recall=settings.strategy.recall, focus=FOCUS, neighbours=window)
     facts: list[SummaryLine] = []
     degraded: list[str] = list(found.degraded)
     if memory.facts is not None and budget.facts != 0:
         try:
-            facts = list(await memory.facts.acurrent(namespace, query, FACTS))
-        except Exception as error:  # a source of a user's may raise anything; the turn goes on
+            found_facts = list(await memory.facts.acurrent(namespace, query, FACTS))
+            facts = [checked_line(line) for line in found_facts]
+        except Exception as error:  # a source of a user's may do anything; the turn goes on
             degraded.append(f"facts: {error!r}")
     items = (*view.pins, *view.recent)
     groups = {item.group for item in items if item.group is not None}
     groups |= {hit.group for hit in found.hits if hit.group is not None}
-    whole = await memory.log.agroups(namespace.scope, sorted(groups)) if groups else []
-    material = Material(view, found.hits, whole, facts)
+    members = await memory.log.agroups(namespace.scope, sorted(groups)) if groups else []
+    material = Material(view, found.hits, members, facts)
     pack = partial(assemble, query, material, settings, memory.counter, conversation.fence)
     context = await memory.portal.acompute(pack)
     if view.summary is not None and any(part.name == "summary" for part in context.parts):
         degraded += view.summary.degraded
+    if (failed := memory.summary_failed(namespace)) and context.mode != "full":
+        degraded.append(failed)
     degraded += context.degraded
     return replace(context, lanes=found.lanes, degraded=tuple(dict.fromkeys(degraded)))

@@ -18,7 +18,7 @@ from rag_memory_plugins.namespace import Namespace, SharedUser
 from rag_memory_plugins.portal import blocking, get_portal, on_portal, strict
 from rag_memory_plugins.results import SearchResult
 from rag_memory_plugins.tokens import REPLY_TOKENS
-from rag_memory_plugins.types import Message
+from rag_memory_plugins.types import Level, Message
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -203,6 +203,18 @@ class Memory:
         """Summarise what waits, for `timeout` seconds at most; on the portal."""
         if self._lifetime.folding is not None:
             await self._lifetime.folding.adrain(timeout)
+
+    def summary_failed(self, namespace: Namespace) -> str:
+        """Why the last fold of a session failed; "" when it did not."""
+        folding = self._lifetime.folding
+        return folding.failed.get(namespace.key, "") if folding is not None else ""
+
+    async def aforget_usage(self, namespace: Namespace, level: Level) -> None:
+        """Forget what was counted of an erased session or user; on the portal."""
+        try:
+            await self.usage.aforget(namespace if level == "session" else namespace.scope)
+        except Exception as error:  # what is erased is erased; the counters hold no text
+            self.emit(Event("usage.failed", namespace.scope.key, data={"error": repr(error)}))
 
     async def asignals(self, namespace: Namespace, query: Query) -> tuple[float, ...]:
         """The signals of a search, to calibrate by; on the portal."""

@@ -70,8 +70,9 @@ def chosen(asked: str, peak: int, room: int, modes: Modes) -> tuple[Mode, str]:
 def shares(budget: TokenBudget, mode: Mode, strategy: Strategy, left: int) -> dict[str, int]:
     """What each part after the anchors may take of the `left` tokens, before any flows on."""
     stated = {name: getattr(budget, name) for name in PARTS if name != "anchors"}
-    if mode == "full" and stated["recent"] is None:
-        return {name: left if name == "recent" else 0 for name in stated}
+    if mode == "full" and stated["recent"] != 0:
+        facts = int(left * FACTS) if stated["facts"] is None else min(left, stated["facts"])
+        return {"facts": facts, "summary": 0, "recent": left - facts, "retrieved": 0}
     fixed = {name: share for name, share in stated.items() if share is not None}
     wanted = sum(fixed.values())
     if wanted > left:
@@ -103,7 +104,8 @@ def _opened(
     weights = {"facts": FACTS, "summary": strategy.summary, "recent": recent}
     weights["retrieved"] = max(0.0, 1 - sum(weights.values()))
     open_parts = [name for name, share in stated.items() if share is None]
-    total = sum(weights[name] for name in open_parts)
+    # Where the retrieved part has its number, what nobody states is not all given away.
+    total = sum(weights[name] for name in open_parts) if "retrieved" in open_parts else 1.0
     result = {}
     for name in open_parts:
         share = int(rest * weights[name] / total) if total else 0

@@ -99,6 +99,11 @@ class Corpus:
         return self._derived[name]
 
     @property
+    def lengths(self) -> NDArray[np.float64]:
+        """Terms of each row."""
+        return self._length.values
+
+    @property
     def spread_lengths(self) -> NDArray[np.float64]:
         return self._spread_length.values
 

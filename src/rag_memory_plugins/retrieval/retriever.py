@@ -24,6 +24,7 @@ from rag_memory_plugins.retrieval.fusion import Lane, Scores, best_rows, fuse, s
 from rag_memory_plugins.retrieval.late import TokenSource, late_scores, token_weights
 from rag_memory_plugins.retrieval.lexical import bm25
 from rag_memory_plugins.retrieval.ordering import diversified, recency
+from rag_memory_plugins.retrieval.passages import Near, Passages
 from rag_memory_plugins.retrieval.silence import signals_of
 from rag_memory_plugins.retrieval.topics import session_scores, topic_scores
 from rag_memory_plugins.retrieval.traits import NOT_RECALLED
@@ -34,8 +35,14 @@ __all__ = ["Question", "Ranked", "Ranking", "rank"]
 KEYWORD_FLOOR: Final = 0.5
 COSINE_FLOOR: Final = 0.03
 LATE_FLOOR: Final = 0.01
+PASSAGE_FLOOR: Final = 0.03
+NEWER_FIRST: Final = 400
+NEWER_LIKE: Final = 0.35
+NEWER_BY: Final = 0.001
+"""Of the first 400, one whose best passage has this cosine to an older one's is raised above it."""
 MOST_CANDIDATES: Final = 4
 """Who asks for many hits has them looked at too, up to this many times the candidates."""
+LATE_TERMS: Final = 4_000
 LANES: Final = ("dense_turn", "dense_window", "keywords")
 
 
@@ -53,15 +60,21 @@ class Question:
     vector: NDArray[np.float32] | None = None
     tokens: NDArray[np.int8] | None = None
     spans: tuple[tuple[int, int], ...] = ()
+    passage: NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """One row of a ranking; `parts` add up to `score`."""
+    """One row of a ranking; `parts` add up to `score`.
+
+    `passages` are the scores of its passages, in standard deviations of their lane, where it has
+    more than one.
+    """
 
     row: int
     score: float
     parts: dict[str, float]
+    passages: tuple[float, ...] = ()
 
 
 @dataclass
@@ -93,6 +106,8 @@ def rank(
     session: int | None = None,
     allowed: NDArray[np.int64] | None = None,
     source: TokenSource | None = None,
+    passages: Passages | None = None,
+    focus: int = 0,
 ) -> Ranking:
     """The best `limit` rows for a question, best first.
 
@@ -104,6 +119,9 @@ def rank(
     if not len(corpus):
         return ranking
     lanes, eligible = _lanes(corpus, dense, question, settings, ranking)
+    near = _near(passages, question, len(corpus), settings, ranking, focus)
+    if near is not None and settings.passage:
+        lanes["passage"] = Lane(near.best, settings.passage, PASSAGE_FLOOR, near.has & eligible)
     _narrow(eligible, corpus, session, allowed)
     total, parts = fuse(lanes, len(corpus))
     ranking.ran("fuse")
@@ -114,14 +132,69 @@ def rank(
     late = _late(corpus, question, score, eligible, settings, limit, source, ranking)
     best = _ordered(score, eligible, max(limit, settings.candidates), late, parts)
     ranking.ran("order")
-    first = float(sum(part[best[0]] for part in parts.values())) if len(best) else 0.0
+    judged = [part for name, part in parts.items() if name != "passage"]
+    first = float(sum(part[best[0]] for part in judged)) if len(best) else 0.0
     ranking.signals = _signals(corpus, question, lanes, eligible, late, first, settings)
     ranking.ran("signals")
     if settings.diversity and dense is not None:
         _diversify(best, dense, parts, settings)
         ranking.ran("diversity")
-    ranking.rows = _ranked(best[:limit], parts)
+    best = best[:limit]
+    if near is not None and focus:
+        best = _focused(corpus, best, near, eligible, parts, focus)
+    ranking.rows = _ranked(best, parts, near if focus else None)
     return ranking
+
+
+def _focused(
+    corpus: Corpus,
+    best: NDArray[np.intp],
+    near: Near,
+    eligible: NDArray[np.bool_],
+    parts: dict[str, Scores],
+    focus: int,
+) -> NDArray[np.intp]:
+    """The best rows with those of the nearest passages; of like ones the newer stands above.
+
+    What was said anew has mostly changed; what it changed has the better words of the question.
+    """
+    more = best_rows(near.best, eligible & near.has, focus)
+    rows = np.concatenate([best, more[~np.isin(more, best)]])
+    whole = np.sum([part[rows] for part in parts.values()], axis=0)
+    looked = rows[np.argsort(-whole, kind="stable")][:NEWER_FIRST]
+    alike = near.alike(looked)
+    whole = np.sum([part[looked] for part in parts.values()], axis=0)
+    raised = whole.copy()
+    ages = np.argsort(corpus.seq[looked], kind="stable")
+    for place, at in enumerate(ages):  # the oldest first: what is raised raises what came after
+        older = ages[:place][alike[at, ages[:place]] >= NEWER_LIKE]
+        if len(older):
+            raised[at] = max(raised[at], raised[older].max() + NEWER_BY)
+    part = np.zeros(len(corpus))
+    part[looked] = raised - whole
+    parts["newer"] = part
+    total = np.sum([some[rows] for some in parts.values()], axis=0)
+    order: NDArray[np.intp] = rows[np.argsort(-total, kind="stable")]
+    return order
+
+
+def _near(
+    passages: Passages | None,
+    question: Question,
+    rows: int,
+    settings: Recall,
+    ranking: Ranking,
+    focus: int,
+) -> Near | None:
+    """Every passage's score, unless nobody asked for it or it cannot run."""
+    if not settings.passage and not focus:
+        return None
+    if passages is None or question.passage is None or not len(passages):
+        ranking.off["passage"] = "off: the embedder gives no passages"
+        return None
+    near = passages.scores(question.passage[0], rows)
+    ranking.ran("passage")
+    return near
 
 
 def _narrow(
@@ -137,7 +210,7 @@ def _narrow(
         eligible &= np.isin(corpus.seq, allowed, assume_unique=True)
 
 
-def _ranked(best: NDArray[np.intp], parts: dict[str, Scores]) -> list[Ranked]:
+def _ranked(best: NDArray[np.intp], parts: dict[str, Scores], near: Near | None) -> list[Ranked]:
     """These rows, each with its score and the parts of it."""
     columns = [part[best] for part in parts.values()]
     score = np.zeros(len(best))
@@ -145,7 +218,12 @@ def _ranked(best: NDArray[np.intp], parts: dict[str, Scores]) -> list[Ranked]:
         score += column
     values = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Ranked(row, whole, dict(zip(parts, some, strict=True)))
+        Ranked(
+            row,
+            whole,
+            dict(zip(parts, some, strict=True)),
+            near.of(row) if near is not None else (),
+        )
         for row, whole, some in zip(best.tolist(), score.tolist(), values, strict=True)
     ]
 
@@ -228,6 +306,9 @@ def _late(
     first = best_rows(score, eligible, wide)
     if not len(first):
         return None
+    # Long messages are looked at as far as the usual number of short ones costs.
+    enough = int(np.searchsorted(np.cumsum(corpus.lengths[first]), LATE_TERMS)) + 1
+    first = first[: max(settings.candidates, enough)]
     weights = token_weights(question.text, question.spans, corpus)
     # The row before an answer is looked at too: the answer inherits from it.
     answers = corpus.answers[first]

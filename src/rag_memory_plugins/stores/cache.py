@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rag_memory_plugins.retrieval.corpus import Corpus
 from rag_memory_plugins.retrieval.dense import DenseRows
+from rag_memory_plugins.retrieval.passages import Passages
 
 __all__ = ["Loaded", "ScopeCache", "TokenCache"]
 
@@ -39,6 +40,7 @@ class Loaded:
     generation: int
     corpus: Corpus = field(default_factory=Corpus)
     dense: DenseRows | None = None
+    passages: Passages = field(default_factory=Passages)
     tokens: TokenCache = field(default_factory=TokenCache)
     seq: int = 0
     vid: int = 0
@@ -48,7 +50,7 @@ class Loaded:
     @property
     def nbytes(self) -> int:
         dense = self.dense.nbytes if self.dense is not None else 0
-        return self.corpus.nbytes + dense + self.tokens.nbytes
+        return self.corpus.nbytes + dense + self.passages.nbytes + self.tokens.nbytes
 
 
 class ScopeCache:

@@ -146,6 +146,8 @@ class FlatIndex:
                     session=place.session if query.level == "session" else None,
                     allowed=allowed,
                     source=partial(snapshot.tokens_of, connection, loaded, self._index_id),
+                    passages=loaded.passages,
+                    focus=query.focus,
                 )
             seqs, around = snapshot.places(loaded.corpus, ranking.rows, query.neighbours, allowed)
             total = len(loaded.corpus)

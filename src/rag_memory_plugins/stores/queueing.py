@@ -94,7 +94,13 @@ def store(
 ) -> int:
     """Write vectors of messages that still exist and take them off the queue; return how many."""
     rows = [
-        {"s": item.seq, "i": index_id, "data": made.vectors.astype("<f2").tobytes()}
+        {
+            "s": item.seq,
+            "i": index_id,
+            "data": made.vectors.astype("<f2").tobytes(),
+            "passages": None if made.passages is None else made.passages.tobytes(),
+            "width": None if made.passages is None else made.passages.shape[1],
+        }
         for item, made in zip(pending, encoded, strict=True)
     ]
     written = connection.execute(_INSERT_VECTOR, rows).rowcount
@@ -208,11 +214,16 @@ _DUE: Final = (
 _INSERT_VECTOR: Final = (
     upsert(vectors)
     .from_select(
-        ["index_id", "scope_id", "seq", "data"],
+        ["index_id", "scope_id", "seq", "data", "passages", "width"],
         # Only of a message that exists in this transaction: an erase cannot be undone by a worker.
-        select(bindparam("i"), keywords.c.scope_id, keywords.c.seq, bindparam("data")).where(
-            keywords.c.seq == bindparam("s")
-        ),
+        select(
+            bindparam("i"),
+            keywords.c.scope_id,
+            keywords.c.seq,
+            bindparam("data"),
+            bindparam("passages"),
+            bindparam("width"),
+        ).where(keywords.c.seq == bindparam("s")),
     )
     .on_conflict_do_nothing()
 )

@@ -135,6 +135,8 @@ vectors: Final = _table(
     Column("scope_id", Integer, nullable=False),
     Column("seq", Integer, nullable=False),
     Column("data", LargeBinary, nullable=False),  # float16, the pieces one after the other
+    Column("passages", LargeBinary),  # int8, `width` a passage; not every embedder gives them
+    Column("width", Integer),
     UniqueConstraint("index_id", "seq"),
     Index("vectors_scope", "index_id", "scope_id"),
 )
@@ -180,7 +182,7 @@ message_sizes: Final = Table(
     Column("session_id", Integer, nullable=False),
     Column("tokens", Integer, nullable=False),
     Column("said", Integer, nullable=False),  # in the session before it, erased ones included
-    Index("message_sizes_session", "session_id", "seq"),
+    Index("message_sizes_session", "session_id", "said"),
 )
 session_sizes: Final = Table(
     "session_sizes",
@@ -236,6 +238,10 @@ def _recall_columns(connection: Connection) -> None:
 def _sizes(connection: Connection) -> None:
     """Sizes and summaries; what was said before is counted at four characters a token."""
     metadata.create_all(connection)
+    held = {column["name"] for column in inspect(connection).get_columns(vectors.name)}
+    for name, kind in (("passages", "BLOB"), ("width", "INTEGER")):
+        if name not in held:
+            connection.exec_driver_sql(f"ALTER TABLE vectors ADD COLUMN {name} {kind}")
     connection.exec_driver_sql(
         "INSERT OR IGNORE INTO message_sizes (seq, session_id, tokens, said) "
         "SELECT seq, session_id, tokens, total - tokens FROM (SELECT seq, session_id, tokens, "

@@ -108,11 +108,12 @@ def refresh(
     if place.vid is not None and place.vid > loaded.vid:
         wanted = {"index": index_id, "scope": place.id, "vid": loaded.vid}
         for part in connection.execute(_NEW_VECTORS, wanted).partitions(PART):
-            seqs, blobs = zip(*part, strict=True)
+            seqs, blobs, short, widths = zip(*part, strict=True)
             flat = from_halves(np.frombuffer(b"".join(blobs), "<f2"))
             counts = np.fromiter(map(len, blobs), np.int64, len(blobs)) // (2 * dimension)
             rows_of = loaded.corpus.row_of(seqs)
             loaded.dense.put(loaded.corpus, rows_of, flat.reshape(-1, dimension), counts)
+            loaded.passages.put(rows_of, short, widths)
         loaded.vid = place.vid
 
 
@@ -127,6 +128,7 @@ def question_of(query: Query) -> Question:
         None if encoded is None else encoded.vectors[0],
         None if encoded is None else encoded.tokens,
         () if encoded is None else encoded.spans,
+        None if encoded is None else encoded.passages,
     )
 
 
@@ -172,6 +174,8 @@ def hits_of(
             neighbours=Messages(stored[near].message for near in some if near in stored),
             seq=seq,
             group=stored[seq].group,
+            tokens=stored[seq].tokens,
+            passages=item.passages,
         )
         for item, seq, some in zip(ranked, seqs, around, strict=True)
         if seq in stored
@@ -237,7 +241,7 @@ _NEW_ROWS: Final = (
     .order_by(keywords.c.seq)
 )
 _NEW_VECTORS: Final = (
-    select(vectors.c.seq, vectors.c.data)
+    select(vectors.c.seq, vectors.c.data, vectors.c.passages, vectors.c.width)
     .where(
         vectors.c.index_id == bindparam("index"),
         vectors.c.scope_id == bindparam("scope"),

@@ -82,10 +82,12 @@ class SqlLog:
         found = await self.database.aread(lambda connection: _stored(connection, query))
         return Messages(item.message for item in found)
 
-    async def aview(self, namespace: Namespace, recent: int, goal: int) -> SessionView:
-        """What a context needs of a session, of one snapshot."""
+    async def aview(
+        self, namespace: Namespace, recent: int, goal: int, whole: int = 0
+    ) -> SessionView:
+        """What a context needs of a session, of one snapshot; see `ports.MessageLog`."""
         return await self.database.aread(
-            lambda connection: summarising.view(connection, namespace, recent, goal)
+            lambda connection: summarising.view(connection, namespace, recent, goal, whole)
         )
 
     async def atake_fold(self, every: int, keep: int, least: int, seconds: float) -> Fold | None:

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, literal, select, true, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, true, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.namespace import Namespace, Scope
@@ -15,6 +15,7 @@ from rag_memory_plugins.results import Summary, SummaryLine
 from rag_memory_plugins.stores.rows import message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
     folds,
+    message_sizes,
     messages,
     pins,
     scopes,
@@ -38,6 +39,8 @@ __all__ = [
 
 LOOKED_AT: Final = 8
 """Sessions looked at for one fold; the others wait for the next."""
+MOST_RECENT, FEW = 1_000, 8
+"""Messages read as recent ones, at most and at least: one alone may be longer than all it may be."""
 MOST: Final = 400
 MOST_TOKENS: Final = 8_000
 """Messages and tokens of one fold: a long import is folded in steps."""
@@ -50,7 +53,9 @@ def find_session(connection: Connection, namespace: Namespace) -> Any:
     return row if row is not None and row.key == namespace.scope.key else None
 
 
-def view(connection: Connection, namespace: Namespace, recent: int, goal: int) -> SessionView:
+def view(
+    connection: Connection, namespace: Namespace, recent: int, goal: int, whole: int
+) -> SessionView:
     """What a context needs of a session, of one snapshot."""
     place = find_session(connection, namespace)
     pinned = connection.execute(
@@ -66,7 +71,11 @@ def view(connection: Connection, namespace: Namespace, recent: int, goal: int) -
     asked = {"session": place.session_id}
     sizes = connection.execute(_SIZES, asked).one_or_none()
     first = connection.execute(_GOAL, {**asked, "n": goal}) if goal else ()
-    last = connection.execute(_RECENT, {**asked, "n": recent}) if recent else ()
+    last: Any = ()
+    if recent and sizes is not None:
+        tokens = sizes.said if sizes.peak <= whole else recent
+        within = connection.execute(_WITHIN, {**asked, "floor": sizes.said - tokens}).scalar_one()
+        last = connection.execute(_RECENT, {**asked, "n": min(MOST_RECENT, max(FEW, within))})
     return SessionView(
         tokens=sizes.tokens if sizes is not None else 0,
         said=sizes.said if sizes is not None else 0,
@@ -196,6 +205,9 @@ _PLACE: Final = (
 )
 _SIZES: Final = select(session_sizes).where(session_sizes.c.session_id == bindparam("session"))
 _SUMMARY: Final = select(summaries).where(summaries.c.session_id == bindparam("session"))
+_WITHIN: Final = select(func.count()).where(
+    message_sizes.c.session_id == bindparam("session"), message_sizes.c.said >= bindparam("floor")
+)
 _OF_SESSION: Final = stored_columns().where(messages.c.session_id == bindparam("session"))
 _RECENT: Final = _OF_SESSION.order_by(messages.c.seq.desc()).limit(bindparam("n"))
 _GOAL: Final = (

@@ -1,0 +1,251 @@
+"""The recalled part of a context: messages by their rank, and single passages of long ones.
+
+Two orders take turns. By rank, a message is taken for what it is as a whole; by passage, for its
+one sentence that is nearest to the question. Where messages are short the first decides alone;
+where they are long, the second gets half of the room. Of a long message only the passages that were
+taken are shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from rag_memory_plugins.memory.days import Days
+from rag_memory_plugins.memory.draft import Draft
+from rag_memory_plugins.memory.units import SHORTENED, Unit, by_group, shortened
+from rag_memory_plugins.ports import StoredMessage
+from rag_memory_plugins.results import Hit
+from rag_memory_plugins.retrieval.sentences import passages
+from rag_memory_plugins.retrieval.traits import index_text
+
+__all__ = ["retrieved"]
+
+LENGTH_PENALTY: Final = 0.4
+"""What length costs: hits are taken by score - 0.4 ln(tokens), more of them instead of longer."""
+LONG: Final = 96
+"""Tokens above which a message is shown by its passages."""
+BY_PASSAGE: Final = 0.5
+"""What the order by passage gets of the room where all messages are long."""
+GROUP: Final = 160
+"""Tokens of a recalled tool group: its longest texts are shortened to that."""
+BESIDE: Final = 1.0
+"""Standard deviations that a neighbour of a hit stands below it."""
+GAP: Final = " \u2026 "
+GAP_TOKENS, LINE_TOKENS = 2, 4
+"""What a passage costs beside its text, and the first of a message on top: who said it."""
+SMALLEST: Final = 8
+"""Tokens of the shortest thing that is worth looking for."""
+
+
+@dataclass
+class _Candidate:
+    """A hit that may be taken: whole, or passage by passage."""
+
+    unit: Unit
+    cosines: tuple[float, ...]
+    long: bool
+    whole: StoredMessage
+    score: float
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    taken: set[int] = field(default_factory=set)
+    showing: set[int] = field(default_factory=set)
+
+    def size(self) -> int:
+        """Tokens of what would be taken first, about."""
+        tokens = self.unit.tokens
+        return max(6, tokens // len(self.cosines) if self.long and self.cosines else tokens)
+
+    def best(self) -> int:
+        """The passage to take first."""
+        return max(range(len(self.cosines)), key=self.cosines.__getitem__, default=0)
+
+    def show(self) -> None:
+        """Give the unit the messages with only the passages that were taken."""
+        if self.long and self.taken != self.showing:
+            self.showing = set(self.taken)
+            self.unit.items = self._shown(self.showing)
+
+    def _shown(self, taken: set[int]) -> list[StoredMessage]:
+        message = self.whole.message
+        if not self.spans:
+            self.spans = _spans(self.whole)
+        if len(taken) == len(self.spans) or len(self.spans) != len(self.cosines):
+            return [self.whole]
+        text, last = "", -1
+        for at in sorted(taken):
+            start, end = self.spans[at]
+            text += GAP if last >= 0 and at > last + 1 else " " if last >= 0 else ""
+            text += message.content[start:end]
+            last = at
+        text += GAP.rstrip() if last < len(self.spans) - 1 else ""
+        metadata = {**message.metadata, SHORTENED: self.whole.tokens}
+        return [replace(self.whole, message=replace(message, content=text, metadata=metadata))]
+
+
+def retrieved(
+    draft: Draft, hits: Sequence[Hit], groups: Sequence[StoredMessage], room: int
+) -> None:
+    """What was recalled, in at most `room` tokens."""
+    candidates = _candidates(draft, hits, groups)
+    if candidates and room > draft.frame("retrieved"):
+        _Filling(draft, room).fill(candidates)
+    for item in candidates:
+        unit = item.unit
+        if item.taken:
+            unit.tokens = draft.lines(unit)
+            note = f"recalled, rank {unit.rank}"
+            if item.long:
+                note += f", {len(item.taken)} of {len(item.spans)} passages"
+            draft.note(unit, "retrieved", note + unit.note, included=True)
+        else:
+            draft.note(unit, "retrieved", "out: over budget", included=False)
+
+
+class _Filling:
+    """The room of the recalled part, and what has taken it.
+
+    What a piece costs is told by its share of what its message was counted as when it was stored;
+    in the end all is counted as it is rendered, and what came in last goes or more comes in.
+    """
+
+    def __init__(self, draft: Draft, room: int) -> None:
+        self.draft, self.room = draft, room
+        self.days = Days(draft.counter)
+        self.before = draft.tokens()
+        self.used = draft.frame("retrieved")
+        self.order: list[tuple[_Candidate, int]] = []
+
+    def fill(self, candidates: Sequence[_Candidate]) -> None:
+        """By rank up to its share, by passage up to the rest, by rank to the end."""
+        ranked = [(item, item.best()) for item in sorted(candidates, key=_worth, reverse=True)]
+        nearest = sorted(_nearest(candidates), key=lambda entry: -entry[0])
+        tokens = sum(item.unit.tokens for item in candidates)
+        long = sum(item.unit.tokens for item in candidates if item.long) / max(1, tokens)
+        first = self.used + int((self.room - self.used) * (1 - BY_PASSAGE * long))
+        self.take(ranked, first)
+        self.take([(item, at) for _, item, at in nearest], self.room)
+        self.take(ranked, self.room)
+        self.fit()
+        if self.draft.retrieved:
+            self.take(ranked, self.room)  # what counting saved is filled once more
+            self.fit()
+
+    def take(self, order: Sequence[tuple[_Candidate, int]], limit: int) -> None:
+        """Take candidates' passages, or all of short ones, while they fit into `limit`."""
+        for item, at in order:
+            if limit - self.used < SMALLEST:
+                return
+            if at in item.taken or (item.taken and not item.long):
+                continue
+            cost = item.size() + (GAP_TOKENS if item.long else 0)
+            if self.used + cost > limit:
+                continue
+            if not item.taken:
+                cost += LINE_TOKENS if item.long else 0
+                cost += self.days.cost(entry.message.time.date() for entry in item.unit.items)
+                if self.used + cost > limit:
+                    continue
+                self.days.days |= {entry.message.time.date() for entry in item.unit.items}
+            self.used += cost
+            item.taken.add(at)
+            self.order.append((item, at))
+
+    def fit(self) -> None:
+        """Count what was taken as it is rendered; over the room, what came in last goes."""
+        while True:
+            chosen = list(dict.fromkeys(id(item) for item, _ in self.order))
+            by_id = {id(item): item for item, _ in self.order}
+            for item in by_id.values():
+                item.show()
+            self.draft.retrieved = [by_id[key].unit for key in chosen]
+            self.used = self.draft.tokens() - self.before if chosen else self.used
+            over = self.used - self.room
+            if over <= 0 or not self.order:
+                return
+            while over > 0 and self.order:
+                item, at = self.order.pop()
+                item.taken.discard(at)
+                over -= item.size()
+
+
+def _worth(item: _Candidate) -> float:
+    # Not by what raises a newer message above an older one: that is for two that are both in.
+    return item.score - LENGTH_PENALTY * math.log(item.size())
+
+
+def _nearest(candidates: Sequence[_Candidate]) -> Iterator[tuple[float, _Candidate, int]]:
+    """(cosine, candidate, passage) of every passage; a short message is one."""
+    for item in candidates:
+        if item.long:
+            for at, cosine in enumerate(item.cosines):
+                yield cosine, item, at
+        elif item.cosines:
+            yield max(item.cosines), item, item.best()
+
+
+def _candidates(
+    draft: Draft, hits: Sequence[Hit], groups: Sequence[StoredMessage]
+) -> list[_Candidate]:
+    shown = [*draft.anchors, *draft.recent]
+    if draft.question is not None:
+        shown.append(draft.question)
+    seen = {seq for unit in shown for seq in unit.seqs}
+    told = {line.text for line in draft.summary}
+    wholes = by_group(groups)
+    candidates = []
+    scores: dict[str, float] = {}
+    for rank, hit in enumerate(hits, 1):
+        if hit.seq in seen:
+            scores.setdefault(hit.message.id, hit.score)
+            continue
+        own = StoredMessage(hit.seq, hit.session, hit.message, hit.group, hit.tokens)
+        unit = Unit(list(wholes.get(hit.group or 0, [own])), hit.score, rank)
+        if unit.seqs & seen:
+            continue
+        seen |= unit.seqs
+        unit.tokens = sum(item.tokens for item in unit.items)
+        if len(unit.items) == 1 and f"{hit.message.speaker}: {hit.message.content}" in told:
+            unit.tokens = 0
+            draft.note(unit, "summary", f"recalled, rank {rank}: stands there", included=True)
+            continue
+        if len(unit.items) > 1 and unit.tokens > GROUP:
+            unit = shortened(unit, GROUP, draft.counter, draft.lines) or unit
+        score = hit.score - hit.parts.get("newer", 0.0)
+        long = len(unit.items) == 1 and unit.tokens > LONG and len(hit.passages) > 1
+        candidates.append(_Candidate(unit, hit.passages, long, own, score))
+    draft.score(scores)
+    return [*candidates, *_neighbours(hits, candidates, shown)]
+
+
+def _neighbours(
+    hits: Sequence[Hit], candidates: Sequence[_Candidate], shown: Sequence[Unit]
+) -> Iterator[_Candidate]:
+    """What was said beside the hits, where a strategy asks for it; each a little below its hit."""
+    units = [*shown, *(item.unit for item in candidates)]
+    seen = {(item.session, item.message.id) for unit in units for item in unit.items}
+    for hit in hits:
+        for message in hit.neighbours:
+            key = (hit.session, message.id)
+            if key in seen or message.tool_calls or message.role == "tool":
+                continue
+            seen.add(key)
+            score = hit.score - hit.parts.get("newer", 0.0) - BESIDE
+            own = StoredMessage(
+                hit.seq, hit.session, message, None, max(8, len(message.content) // 4)
+            )
+            unit = Unit([own], score, tokens=own.tokens, note=", beside a hit")
+            yield _Candidate(unit, (), False, own, score)
+
+
+def _spans(item: StoredMessage) -> list[tuple[int, int]]:
+    """The passages of a message's text: those of what is searched of it, without the name."""
+    message = item.message
+    before = len(message.name) + 2 if message.name and message.content else 0
+    size = len(message.content)
+    return [
+        (min(size, max(0, start - before)), min(size, max(0, end - before)))
+        for start, end in passages(index_text(message))
+    ]
