@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +18,10 @@ if TYPE_CHECKING:
 
     from rag_memory_plugins import Context, Memory
 
-__all__ = ["AUTO", "HAS_MODES", "MODES", "Asked", "Walk", "context_of", "default_budget", "walked"]
+__all__ = ["AUTO", "MODES", "Asked", "Walk", "context_of", "default_budget", "walked"]
 
 AUTO: Final = "auto"
 MODES: Final = ("full", "balanced", "safe")
-HAS_MODES: Final = "mode" in inspect.signature(Conversation.acontext).parameters
 PATIENCE: Final = 60.0
 
 
@@ -62,14 +60,11 @@ class Walk:
 
 def default_budget() -> TokenBudget:
     """The budget that a user gets who names none."""
-    made = getattr(TokenBudget, "default", None)
-    return TokenBudget(5_400) if made is None else made()
+    return TokenBudget.default()
 
 
 def context_of(conversation: Conversation, query: str, mode: str = AUTO) -> Context:
     """A context at the default budget."""
-    if not HAS_MODES:
-        return conversation.context(query, default_budget())
     return conversation.context(query, default_budget(), mode=mode)
 
 

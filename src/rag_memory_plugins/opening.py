@@ -17,10 +17,12 @@ from rag_memory_plugins.events import Hook
 from rag_memory_plugins.portal import blocking_function, get_portal, strict
 
 if TYPE_CHECKING:
+    from rag_memory_plugins.memory.folding import Folding
     from rag_memory_plugins.memory.memory import Memory
     from rag_memory_plugins.ports import (
         Embedder,
         FactSource,
+        MessageLog,
         Reranker,
         Summarizer,
         TokenCounter,
@@ -226,7 +228,6 @@ async def _open_sqlite(
     reason: str,
     readonly: bool,
 ) -> Memory:
-    from rag_memory_plugins.memory.folding import FOLD_AT, SUMMARY_TOKENS, Folding
     from rag_memory_plugins.memory.memory import Lifetime, Memory
     from rag_memory_plugins.memory.outbox import Outbox
     from rag_memory_plugins.memory.usage import TokenTracker
@@ -255,11 +256,7 @@ async def _open_sqlite(
     folding = None
     if not readonly:
         outbox = Outbox(index, embedder, options.hooks, log.atidy)
-        summarizer = _make_summarizer(options.summarizer, embedder, counter)
-        if summarizer is not None:
-            least = options.modes.full_up_to * FOLD_AT // 100
-            limit = options.budget.summary or SUMMARY_TOKENS
-            folding = Folding(log, summarizer, options.hooks, limit, least, counter)
+        folding = _make_folding(options, log, embedder, counter)
         if background:
             outbox.start()
             if folding is not None:
@@ -286,12 +283,17 @@ async def _open_sqlite(
     )
 
 
-def _make_summarizer(
-    summarizer: Any, embedder: Embedder | None, counter: TokenCounter
-) -> Summarizer | None:
-    if summarizer != "default":
-        made: Summarizer | None = summarizer
-        return made
+def _make_folding(
+    options: _Options, log: MessageLog, embedder: Embedder | None, counter: TokenCounter
+) -> Folding | None:
     from rag_memory_plugins.memory.extractive import ExtractiveSummarizer
+    from rag_memory_plugins.memory.folding import FOLD_AT, SUMMARY_TOKENS, Folding
 
-    return ExtractiveSummarizer(embedder, counter)
+    summarizer = options.summarizer
+    if summarizer is None:
+        return None
+    if summarizer == "default":
+        summarizer = ExtractiveSummarizer(embedder, counter)
+    least = options.modes.full_up_to * FOLD_AT // 100
+    limit = options.budget.summary or SUMMARY_TOKENS
+    return Folding(log, summarizer, options.hooks, limit, least, counter)

@@ -108,8 +108,6 @@ def _take_anchors(draft: Draft, material: Material, mode: Mode, strategy: Strate
     most = draft.left() if draft.budget.anchors is None else draft.budget.anchors
     for unit in goals:
         _take_anchor(draft, unit, "first goal", min(most, int(draft.left() * GOAL_SHARE)))
-    for unit in pins:
-        unit.note = ""
     _take_pins(draft, pins, min(most, draft.left()))
 
 

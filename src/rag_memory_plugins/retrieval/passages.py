@@ -1,8 +1,7 @@
 """The passages of one scope: a short vector for every sentence of every message.
 
-A long message says many things, and its one vector is about none of them: of questions that share
-no word with their answer in a hundred turns with code, the sentence was among the first 2,000
-tokens for 89 of 100, the message for half (`docs/benchmarks.md`).
+A long message says many things, and its one vector is about none of them: what contexts gain from
+looking at sentences is in `docs/benchmarks.md`, "Contexts".
 """
 
 from __future__ import annotations

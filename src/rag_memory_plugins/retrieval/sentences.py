@@ -26,6 +26,8 @@ SHORT: Final = 160
 """Characters up to which a text is one passage: its own vector says as much as its sentences'."""
 MOST_PASSAGES: Final = 48
 """Of a longer text neighbouring sentences are taken together."""
+KEPT: Final = 10_000
+"""Characters of the longest text whose passages are remembered: 20 MB for 2,048 of them."""
 BLOCK: Final = 8_000
 """Characters given to sentencex at a time: it compares every sentence with every quote of its
 paragraph, 0.5 s for a paragraph of 118,000 characters and 5 s for four times as many."""
@@ -62,7 +64,6 @@ def sentences(text: str) -> list[tuple[int, int]]:
     ]
 
 
-@lru_cache(maxsize=4096)  # a conversation's contexts show the same messages turn after turn
 def passages(text: str) -> tuple[tuple[int, int], ...]:
     """(start, end) of what a text is searched by: its sentences, or all of it if it is short.
 
@@ -73,12 +74,20 @@ def passages(text: str) -> tuple[tuple[int, int], ...]:
     """
     if len(text) <= SHORT:
         return ((0, len(text)),) if text.strip() else ()
+    return _known_passages(text) if len(text) <= KEPT else _passages(text)
+
+
+def _passages(text: str) -> tuple[tuple[int, int], ...]:
     spans = [_stripped(text, start, end) for start, end in sentences(text)]
     spans = [(start, end) for start, end in spans if start < end]
     if len(spans) > MOST_PASSAGES:
         edges = [len(spans) * n // MOST_PASSAGES for n in range(MOST_PASSAGES + 1)]
         spans = [(spans[low][0], spans[high - 1][1]) for low, high in pairwise(edges)]
     return tuple(spans)
+
+
+# A conversation's contexts show the same messages turn after turn.
+_known_passages: Final = lru_cache(maxsize=2048)(_passages)
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
