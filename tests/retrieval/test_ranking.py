@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -27,7 +28,7 @@ MAY = datetime(2023, 5, 8, 12, tzinfo=timezone.utc)
 WIDTH = 4
 LANES = ("dense_turn", "dense_window", "keywords")
 BOOSTS = ("speaker", "inherit", "question", "date", "when", "name", "session", "topic", "recency")
-STEPS = (*LANES, *BOOSTS, "late", "diversity")
+STEPS = (*LANES, *BOOSTS, "late", "own", "diversity")
 ALL = Recall(session=0.5, topic=0.5, recency=1.0, diversity=0.3)
 OFF = Recall(**dict.fromkeys(STEPS, 0))
 
@@ -113,7 +114,7 @@ weights = st.sampled_from([0, 0.5, 1, 3, -2.5])
 
 @st.composite
 def some_settings(draw):
-    picked = {name: draw(weights) for name in (*LANES, *BOOSTS, "late")}
+    picked = {name: draw(weights) for name in (*LANES, *BOOSTS, "late", "own")}
     return Recall(
         **picked, candidates=draw(st.integers(0, 8)), diversity=draw(st.sampled_from([0, 0.4, 1]))
     )
@@ -268,7 +269,7 @@ def test_a_step_of_weight_0_leaves_no_part_and_one_with_a_weight_does(name):
         assert name in LANES or all((name in item.parts) == bool(weight) for item in ranking.rows)
     assert not any(found[0])
     # Equal tokens, and an order that is varied already: these two change no score here.
-    assert name in {"late", "diversity"} or any(found[1])
+    assert name in {"late", "own", "diversity"} or any(found[1])
 
 
 # ---- Scopes that are no special case --------------------------------------------------------
@@ -380,12 +381,12 @@ def test_an_answer_inherits_its_share_of_what_the_question_before_it_has():
     assert inherited == [0.0, 0.4 * lane[0], 0.0, 0.0]
 
 
-def test_what_asks_stands_back_and_what_only_asks_twice_as_far():
+def test_what_asks_stands_back_and_what_only_asks_three_times_as_far():
     corpus = corpus_of(
         "Whose is it?", "I flew a red kite. Whose is it?", "It is mine", "Yes! Yours?"
     )
-    found = part(corpus, ask("kite"), "question", question=-6)
-    assert found == [-6.0, -3.0, 0.0, -6.0]
+    found = part(corpus, ask("kite"), "question", question=-2)
+    assert found == [-6.0, -2.0, 0.0, -6.0]
 
 
 def test_a_time_and_a_name_are_lifted_when_they_are_asked_for():
@@ -436,7 +437,7 @@ def test_sessions_about_the_same_lift_one_another_and_no_other():
 EAST, NORTH, UP = (np.array([axis], np.int8) * 100 for axis in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
 
 
-def late_of(tokens, sessions=None, texts=None, **weights):
+def late_of(tokens, sessions=None, texts=None, part="late", **weights):
     """Parts of late interaction for "red kite", whose tokens point east and north."""
     texts = texts or [f"word{n} red kite" for n in range(len(tokens))]
     corpus = corpus_of(*texts, sessions=sessions or range(1, len(tokens) + 1))
@@ -446,7 +447,7 @@ def late_of(tokens, sessions=None, texts=None, **weights):
     found = rank(
         corpus, dense, question, 50, settings=recall, source=lambda r: [tokens[at] for at in r]
     )
-    parts = {item.row: item.parts["late"] for item in found.rows}
+    parts = {item.row: item.parts[part] for item in found.rows}
     return order(found), [parts[row] for row in range(len(tokens))]
 
 
@@ -479,10 +480,11 @@ def test_a_neighbour_lends_its_tokens_at_a_loss_that_grows_with_the_distance():
 def test_what_is_alone_in_its_session_is_lent_nothing():
     corpus = corpus_of("x", "x", "x", sessions=[1, 2, 2])
     tokens = [UP, np.concatenate([EAST, NORTH]), UP]
-    raw, has = late_scores(
+    raw, own, has = late_scores(
         corpus, np.arange(3), EAST, np.ones(1, np.float32), lambda r: [tokens[at] for at in r]
     )
     assert raw.tolist() == pytest.approx([0, 1, LOSS_BEFORE[0]])
+    assert own.tolist() == pytest.approx([0, 1, 0])
     assert has.all()
 
 
@@ -494,6 +496,32 @@ def test_an_answer_takes_its_share_of_what_the_question_has():
     _, shared = late_of([both, UP, both, UP], sessions, texts, inherit=0.4)
     assert alone[1] == alone[3]
     assert shared == pytest.approx([alone[0], alone[1] + 0.4 * alone[0], *alone[2:]])
+
+
+def test_a_turns_own_tokens_count_beside_what_its_neighbours_lend():
+    both = np.concatenate([EAST, NORTH])
+    _, lent = late_of([both, UP, UP, UP], [1, 1, 2, 2])
+    _, own = late_of([both, UP, UP, UP], [1, 1, 2, 2], part="own", own=1)
+    assert lent[1] > lent[2] == lent[3]
+    assert own[0] > own[1] == own[2] == own[3]
+
+
+def test_lanes_count_half_where_late_interaction_has_looked():
+    texts = ["red kite", "red boat", "a kite", "boat", "red red", "kite sea"]
+    corpus = corpus_of(*texts, sessions=[1, 2, 3, 4, 5, 6])
+    question = ask("red kite", unit(1, 0), EAST, ((0, 8),))
+
+    def keywords(late):
+        recall = only(keywords=1, late=late, candidates=1)
+        found = rank(
+            corpus, None, question, 6, settings=recall, source=lambda rows: [UP] * len(rows)
+        )
+        return {item.row: item.parts["keywords"] for item in found.rows}
+
+    whole, half = keywords(0), keywords(1)
+    looked = sorted(whole, key=lambda row: (whole[row], row))[-4:]  # four times the candidates
+    assert len(whole) == len(half) > 4
+    assert half == {row: part / 2 if row in looked else part for row, part in whole.items()}
 
 
 def test_the_rarer_word_of_a_question_weighs_more():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.errors import InvalidInput
-from rag_memory_plugins.retrieval.silence import Calibration, calibration_of
+from rag_memory_plugins.retrieval.silence import SIGNALS, Calibration, calibration_of
 
 if TYPE_CHECKING:
     from rag_memory_plugins.ports import Found
@@ -40,13 +40,16 @@ def relevance_of(found: Found, fingerprint: str) -> float | None:
     known = calibration_of(fingerprint)
     if found.calibration is not None:
         data = json.loads(found.calibration)
-        known = Calibration(tuple(data["weights"]), data["bias"])
+        # Of other signals it means nothing: whoever upgrades calibrates anew.
+        if data.get("signals") == list(SIGNALS):
+            known = Calibration(tuple(data["weights"]), data["bias"])
     return None if known is None else known.relevance(found.signals)
 
 
 def written(calibration: Calibration) -> str:
     """A calibration as the index keeps it."""
-    return json.dumps({"weights": calibration.weights, "bias": calibration.bias})
+    kept = {"signals": SIGNALS, "weights": calibration.weights, "bias": calibration.bias}
+    return json.dumps(kept)
 
 
 def fitted(

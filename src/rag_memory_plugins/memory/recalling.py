@@ -23,15 +23,15 @@ from rag_memory_plugins.retrieval.traits import index_text
 
 __all__ = ["retrieved"]
 
-LENGTH_PENALTY: Final = 0.4
-"""What length costs: hits are taken by score - 0.4 ln(tokens), more of them instead of longer."""
+LENGTH_PENALTY: Final = 0.2
+"""What length costs: hits are taken by score - 0.2 ln(tokens), more of them instead of longer."""
 LONG: Final = 96
 """Tokens above which a message is shown by its passages."""
 BY_PASSAGE: Final = 0.5
 """What the order by passage gets of the room where all messages are long."""
 GROUP: Final = 160
 """Tokens of a recalled tool group: its longest texts are shortened to that."""
-BESIDE: Final = 1.0
+BESIDE: Final = 0.5
 """Standard deviations that a neighbour of a hit stands below it."""
 GAP: Final = " \u2026 "
 GAP_TOKENS, LINE_TOKENS = 2, 4

@@ -36,12 +36,11 @@ def boosts(
     speaker = _speaker(corpus, cues)
     if settings.speaker and speaker is not None:
         found["speaker"] = _weighted(settings.speaker, speaker)
-        total = total + found["speaker"]
     if settings.inherit:
         found["inherit"] = _inherited(corpus, settings.inherit, total)
     if settings.question:
         asks = corpus.derived("asks", lambda: _asks(corpus))
-        found["question"] = _weighted(settings.question / 2, asks)
+        found["question"] = _weighted(settings.question, asks)
     if settings.date and cues.days:
         found["date"] = _weighted(settings.date, matching_days(corpus, cues.days))
     if not cues.english:
@@ -64,8 +63,8 @@ def _inherited(corpus: Corpus, weight: float, total: Scores) -> Scores:
 
 
 def _asks(corpus: Corpus) -> Scores:
-    """1 for a row that ends with a question, 2 for one that only asks."""
-    return corpus.flagged(ENDS_WITH_QUESTION).astype(np.float64) + corpus.flagged(ONLY_ASKS)
+    """1 for a row that ends with a question, 3 for one that only asks."""
+    return corpus.flagged(ENDS_WITH_QUESTION) + 2.0 * corpus.flagged(ONLY_ASKS)
 
 
 def _weighted(weight: float, values: NDArray[Any]) -> Scores:

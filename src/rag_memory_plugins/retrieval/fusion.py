@@ -33,6 +33,11 @@ class Lane:
     floor: float
     where: NDArray[np.bool_] | None = None
 
+    def mean(self) -> float:
+        """The mean score where it counts, 0 where it counts nowhere."""
+        scores = self.scores if self.where is None else self.scores[self.where]
+        return float(np.add.reduce(scores) / len(scores)) if len(scores) else 0.0
+
     def weighted(self) -> Scores:
         """`weight` times the z-score of every row; shape (rows,)."""
         # Most scopes are whole: picking every row takes 0.2 ms of 100,000, and once more at the end.

@@ -78,8 +78,8 @@ def late_scores(
     question: Tokens,
     weights: Floats,
     source: TokenSource,
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """(score of each of `rows`, whether it has tokens at all); shape (rows,).
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """(score of each of `rows`, by its own tokens alone, whether it has any); shape (rows,).
 
     Scores are weighted means of cosines.
     """
@@ -91,7 +91,8 @@ def late_scores(
     kept = [tokens for tokens in found if tokens is not None and len(tokens)]
     heard = weights > 0
     if not kept or not heard.any():
-        return np.zeros(len(rows), np.float32), np.zeros(len(rows), np.bool_)
+        nothing = np.zeros(len(rows), np.float32)
+        return nothing, nothing, np.zeros(len(rows), np.bool_)
     if len(kept) < len(found):
         wanted = wanted[[tokens is not None and len(tokens) > 0 for tokens in found]]
     asked = question[heard].astype(np.float32)
@@ -101,10 +102,12 @@ def late_scores(
     place = np.full(len(corpus) + 1, len(kept), np.intp)
     place[wanted] = np.arange(len(kept))
     places = place[around]
-    reached = np.maximum.reduce(best[places] * _COUNTS, axis=0)
+    nearest = best[places]
+    reached = np.maximum.reduce(nearest * _COUNTS, axis=0)
     share = weights[heard] / (weights.sum() * np.square(asked).sum(axis=1).mean())
     # A product would add in another order for another number of rows, and change the last bits.
-    return (reached * share).sum(axis=1), places[0] < len(kept)
+    own = (nearest[0] * share).sum(axis=1)
+    return (reached * share).sum(axis=1), own, places[0] < len(kept)
 
 
 def _around(corpus: Corpus, rows: NDArray[np.intp]) -> NDArray[np.intp]:

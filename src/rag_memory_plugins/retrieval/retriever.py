@@ -44,6 +44,9 @@ MOST_CANDIDATES: Final = 4
 """Who asks for many hits has them looked at too, up to this many times the candidates."""
 LATE_TERMS: Final = 4_000
 LANES: Final = ("dense_turn", "dense_window", "keywords")
+INTERPOLATED: Final = frozenset((*LANES, "passage", "inherit"))
+LANES_AFTER_LATE: Final = 0.5
+"""What is left of the lanes where late interaction has looked: it tells the same, only better."""
 
 
 @dataclass(frozen=True)
@@ -230,11 +233,11 @@ def _ranked(best: NDArray[np.intp], parts: dict[str, Scores], near: Near | None)
 
 @dataclass(frozen=True)
 class _Late:
-    """Late interaction over the first candidates: raw scores, and what they add to each."""
+    """Late interaction over the first candidates: raw scores, and the parts they add to each."""
 
     rows: NDArray[np.intp]
     raw: Scores
-    added: Scores
+    added: dict[str, Scores]
 
 
 def _lanes(
@@ -313,10 +316,14 @@ def _late(
     # The row before an answer is looked at too: the answer inherits from it.
     answers = corpus.answers[first]
     looked = np.concatenate([first, corpus.before[first[answers]].astype(np.intp)])
-    raw, has = late_scores(corpus, looked, question.tokens, weights, source)
-    scale = standardized(raw, has, LATE_FLOOR, min(len(first), settings.candidates))
-    added = settings.late * scale[: len(first)]
-    added[answers] += settings.inherit * settings.late * scale[len(first) :]
+    raw, own, has = late_scores(corpus, looked, question.tokens, weights, source)
+    reference = min(len(first), settings.candidates)
+    scale = standardized(raw, has, LATE_FLOOR, reference)
+    late = settings.late * scale[: len(first)]
+    late[answers] += settings.inherit * settings.late * scale[len(first) :]
+    added = {"late": late}
+    if settings.own:
+        added["own"] = settings.own * standardized(own, has, LATE_FLOOR, reference)[: len(first)]
     ranking.ran("late")
     return _Late(first, np.where(has, raw, -np.inf)[: len(first)].astype(np.float64), added)
 
@@ -331,17 +338,20 @@ def _ordered(
     """The best rows; those that late interaction looked at stand before the others."""
     if late is None:
         return best_rows(score, eligible, limit)
-    part = np.zeros(len(score))
-    part[late.rows] = late.added
-    whole = score[late.rows] + late.added
+    rows = late.rows
+    for name in INTERPOLATED & parts.keys():
+        parts[name][rows] *= LANES_AFTER_LATE
+    for name, added in late.added.items():
+        parts[name] = np.zeros(len(score))
+        parts[name][rows] = added
+    whole = np.sum([part[rows] for part in parts.values()], axis=0)
     # What was not looked at has no late part: it follows in its own order, below the last looked at.
     others = eligible.copy()
-    others[late.rows] = False
-    behind = best_rows(score, others, limit - len(late.rows))
+    others[rows] = False
+    behind = best_rows(score, others, limit - len(rows))
     if len(behind):
-        part[behind] = np.minimum(0.0, whole.min() - score[behind].max())
-    parts["late"] = part
-    looked = late.rows[np.argsort(-whole, kind="stable")]
+        parts["late"][behind] = np.minimum(0.0, whole.min() - score[behind].max())
+    looked = rows[np.argsort(-whole, kind="stable")]
     return np.concatenate([looked, behind])
 
 
@@ -363,7 +373,8 @@ def _signals(
         raw = [None if lane is None else np.where(eligible, lane, -np.inf) for lane in raw]
     # Of the first candidates alone: a longer answer is judged as a shorter one.
     raw.append(None if late is None else late.raw[: settings.candidates])
-    return signals_of(raw, mass, unknown / mass if mass else 1.0, first)
+    usual = lanes["dense_turn"].mean() if "dense_turn" in lanes else 0.0
+    return signals_of(raw, mass, unknown / mass if mass else 1.0, first, usual)
 
 
 def _diversify(

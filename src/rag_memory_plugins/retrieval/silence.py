@@ -29,6 +29,7 @@ SIGNALS: Final = (
     "late_first",
     "unknown",
     "score",
+    "turn_mean",
 )
 FIRST: Final = 5
 RIDGE: Final = 1.0
@@ -40,13 +41,15 @@ def signals_of(
     mass: float,
     unknown: float,
     score: float,
+    usual: float,
 ) -> tuple[float, ...]:
     """The signals of one search, in the order of `SIGNALS`.
 
     `lanes` are raw scores of turn, window, keywords and late interaction, -inf for a row that may
     not be returned, None for a lane that did not run; keywords are taken by the question's `mass`
     of inverse document frequency. `unknown` is the share of it that lies on words nobody said;
-    `score` that of the first row.
+    `score` that of the first row, `usual` the mean of the turn's lane over the whole scope: what is
+    near everything here is no nearer to what it asks for.
     """
     found: list[float] = []
     for place, lane in enumerate(lanes):
@@ -54,7 +57,7 @@ def signals_of(
         scale = (mass or 1.0) if place == 2 else 1.0
         mean = np.add.reduce(scores) / (len(scores) or 1)
         found += [float(scores[0]) / scale if len(scores) else 0.0, float(mean) / scale]
-    return (*found, unknown, score)
+    return (*found, unknown, score, usual)
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ def calibration_of(fingerprint: str) -> Calibration | None:
 
 SHIPPED: Final[dict[str, Calibration]] = {
     "all-MiniLM-L6-v2/int8/8199be6f699a/3/384": Calibration(
-        (2.634, -15.533, 11.476, 0.06, 2.571, -0.483, 15.377, -1.758, 0.319, 0.0798), -10.579
+        (-0.8989, -11.74, 9.049, 10.78, 3.366, -1.397, 16.41, -4.296, 0.2552, 0.1184, -13.55),
+        -10.467,
     ),
 }
 """Fitted on five LoCoMo conversations, asked questions of two others each with the names replaced,
