@@ -35,7 +35,7 @@ ORDER = [
     {"events"},
     {"config"},
     {"ports"},
-    {"tokens", "portal", "llm", "minify"},
+    {"tokens", "portal", "llm", "prompt_json", "forgetting"},
     {"retrieval", "router"},
     {"memory"},
     {"stores", "testing"},

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.memory.memory import Memory
     from rag_memory_plugins.namespace import SHARED, Namespace, Scope
     from rag_memory_plugins.opening import aopen_memory, open_memory
+    from rag_memory_plugins.prompt_json import minify, restore
     from rag_memory_plugins.results import (
         Context,
         EraseReceipt,
@@ -79,8 +80,10 @@ __all__ = [
     "ToolCall",
     "WeightedReranker",
     "aopen_memory",
+    "minify",
     "open_memory",
     "pack",
+    "restore",
 ]
 
 __version__ = "0.1.0"
@@ -115,8 +118,10 @@ _ROOMS = {
     "TokenBudget": "budget",
     "WeightedReranker": "retrieval.rerank",
     "aopen_memory": "opening",
+    "minify": "prompt_json",
     "open_memory": "opening",
     "pack": "retrieval.packing",
+    "restore": "prompt_json",
 }
 
 

@@ -22,6 +22,8 @@ from rag_memory_plugins.memory.context import Material, Settings, assemble
 from rag_memory_plugins.memory.rendering import Fence
 from rag_memory_plugins.ports import SessionView, StoredMessage
 from rag_memory_plugins.results import Hit
+from rag_memory_plugins.retrieval.sentences import passages
+from rag_memory_plugins.retrieval.traits import index_text
 from rag_memory_plugins.tokens import make_counter
 
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
@@ -35,6 +37,21 @@ said = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=300) | s
         "word " * 200,
     ]
 )
+long = st.lists(
+    st.sampled_from(
+        [
+            "The pier is closed on Monday. ",
+            "\u6211\u4f4f\u5728\u91cc\u65af\u672c\u3002",
+            "| row | 7 |\n",
+            "\U0001f600 And so on!\n\n",
+            "unbroken" * 30,
+            "  \n",
+        ]
+    ),
+    min_size=12,
+    max_size=60,
+).map("".join)
+"""Of many sentences: what is recalled of these is shown by passage."""
 
 
 def turns(texts, tools):
@@ -120,7 +137,7 @@ def texts_of(prefix, count):
     deadline=None,
 )
 @given(
-    texts=st.lists(said, max_size=25),
+    texts=st.lists(said | long, max_size=25),
     tools=st.dictionaries(st.integers(0, 24), st.sampled_from([0, 1, 1, 9]), max_size=6),
     pins=st.sets(st.integers(0, 60), max_size=3),
     budget=budgets(),
@@ -136,7 +153,17 @@ def test_a_context_keeps_every_promise(
 ):
     items = turns(texts, tools)
     hits = [
-        Hit(i.message, i.session, order.uniform(-2, 2), {}, seq=i.seq, group=i.group) for i in items
+        Hit(
+            i.message,
+            i.session,
+            order.uniform(-2, 2),
+            {},
+            seq=i.seq,
+            group=i.group,
+            tokens=i.tokens,
+            passages=tuple(order.uniform(-1, 1) for _ in passages(index_text(i.message))),
+        )
+        for i in items
     ]
     order.shuffle(hits)
     size = items[-1].said + items[-1].tokens if items else 0
@@ -191,6 +218,13 @@ def test_a_context_keeps_every_promise(
             members = {i.message.id for i in items if i.group == group}
             held = members & {message.id for message in part.messages}
             assert held in (set(), members)
+    # Of a long message nothing is shown but what it says, and where something is left out, a mark.
+    whole = {i.message.id: "".join(i.message.content.split()) for i in items}
+    for piece in context.pieces:
+        if piece.included and piece.reason.endswith(" passages"):
+            shown = "".join(piece.message.content.split())
+            assert all(part in whole[piece.message.id] for part in shown.split("\u2026"))
+            assert shown == whole[piece.message.id] or "\u2026" in shown
     # Nothing said stands in two parts.
     ids = [
         message.id

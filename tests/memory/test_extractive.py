@@ -174,6 +174,13 @@ CORRECTED = [
     ("Deploy to the Oregon region.", "Let's deploy to the Ireland region instead."),
     ("The project is called Alpha.", "The project is called Beta."),
     ("We should cache the pages.", "We should not cache the pages."),
+    ("My flight leaves at 7:40.", "The airline rescheduled my flight, it leaves at 11:15."),
+    ("I live in Porto.", "We moved last month, I live in Lisbon now."),
+    ("The workshop has 20 seats.", "Only 15 people fit, so the workshop has 15 seats."),
+    ("The exam is in hall B.", "The hall is booked, so the exam moves to hall D."),
+    ("We take the train to Vienna.", "The train is sold out, we take the bus to Vienna."),
+    ("The frontend is in Vue.", "We decided against Vue, the frontend gets rewritten in Svelte."),
+    ("The rent is 900 euros.", "The owner wrote to us: the rent is 980 euros."),
 ]
 
 
@@ -205,11 +212,30 @@ async def test_a_correction_in_a_later_fold_takes_the_place_of_the_line(old, new
         ("Ann must sign the contract.", "Bob must sign the contract."),
         ("The header is 80 pixels high.", "The footer is 60 pixels high."),
         ("Our cat Momo takes 2 pills.", "Our dog Rex takes 3 pills."),
+        ("Bed 7 holds carrots sown on 3 May.", "Bed 111 holds carrots sown on 9 May."),
+        ("Bus 12 leaves the station every 10 minutes.", "Bus 14 leaves it every 20 minutes."),
+        ("Version 2 drops support for Python 3.8.", "Version 3 drops support for Python 3.9."),
+        ("In room 4 we put 20 chairs.", "In room 5 we put 30 chairs."),
+        ("On Monday the shop opens at 9.", "On Sunday the shop opens at 11."),
+        ("We pay Anna 30 euros per hour.", "We pay Boris 25 euros per hour."),
+        ("The launch party is on 5 June.", "Actually, the launch is on 10 June."),
+        (
+            "Marta pays 40 euros for the key of the wooden shed at the lake.",
+            "Omar pays 50 euros for the key of the wooden shed at the lake.",
+        ),
     ],
 )
 @pytest.mark.parametrize("embedder", [None, WordEmbedder()], ids=["keywords", "vectors"])
 async def test_statements_about_two_things_both_stay(one, other, embedder):
     assert await texts(one, other, embedder=embedder) == [f"Ann: {one}", f"Ann: {other}"]
+
+
+async def test_of_many_statements_of_one_pattern_each_about_its_own_thing_all_stay():
+    beds = [f"Bed {n} holds {n % 7 + 2} rows of carrots." for n in range(1, 31)]
+    first = await folded(*beds[:15], limit=2_000)
+    new = said(*beds[15:], start=15)
+    later = await ExtractiveSummarizer(None, COUNTER).afold(first.lines, new, 2_000)
+    assert [line.ids for line in later.lines] == [(f"m{n}",) for n in range(30)]
 
 
 async def test_what_happened_is_not_outdated_by_what_happened_later():
@@ -235,6 +261,11 @@ async def test_what_such_a_correction_is_about_can_be_corrected_again():
 
 async def test_a_statement_said_again_is_one_line_with_both_ids():
     (line,) = (await folded("The launch is on 3 June.", "The launch is on 3 June!")).lines
+    assert line.ids == ("m0", "m1")
+
+
+async def test_a_number_said_again_is_one_line():
+    (line,) = (await folded("4711-23!", "4711-23.")).lines
     assert line.ids == ("m0", "m1")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from rag_memory_plugins import Event, SummaryLine
 from rag_memory_plugins.errors import ChatModelError
+from rag_memory_plugins.memory import folding
 from rag_memory_plugins.ports import Folded
 
 TURN = "We settle that room {n} is painted in shade {n}, and that it gets a lamp. " * 3
@@ -111,6 +112,31 @@ def test_a_summarizer_that_fails_costs_no_turn_and_is_tried_again(opened):
     assert ann.context("shade of room 7", mode="safe").tokens > 1_000
     scribe.error = None
     assert ann.resummarize() is not None
+
+
+def test_of_so_many_sessions_that_fail_the_last_say_why(opened, monkeypatch):
+    monkeypatch.setattr(folding, "FAILURES", 2)
+    monkeypatch.setattr(folding, "FIRST_RETRY", 3600.0)  # none comes again within the test
+    monkeypatch.setattr(folding, "LAST_RETRY", 3600.0)
+    memory = opened(embedder=None, summarizer=Scribe(ChatModelError("the model is down")))
+    days = [memory.conversation("acme", "ann", day) for day in ("monday", "tuesday", "friday")]
+    for day in days:
+        filled(day, 0, 150)
+    reasons = [day.context("room 7", mode="safe").degraded for day in days]
+    assert reasons == [(), *[("summary: scribe: ChatModelError('the model is down')",)] * 2]
+
+
+@pytest.mark.parametrize("level", ["session", "user"])
+def test_why_a_fold_failed_is_forgotten_with_what_was_said(opened, level):
+    scribe = Scribe(ChatModelError("cannot read: the gate has the code 4821"))
+    memory = opened(embedder=None, summarizer=scribe)
+    ann = memory.conversation("acme", "ann", "monday")
+    for conversation in (ann, memory.conversation("acme", "ann2", "monday")):
+        filled(conversation, 0, 150)
+        assert memory.summary_failed(conversation.namespace)
+    ann.erase(level)
+    assert not memory.summary_failed(ann.namespace)
+    assert memory.summary_failed(conversation.namespace)
 
 
 def test_a_summary_is_made_anew_from_the_log(opened):

@@ -106,7 +106,7 @@ def _current(
             if near[place] >= scale.same and repeats(newer, older):
                 alive[at] = newer = _merged(older, newer)
                 alive[place] = None
-            elif restates(newer, older):
+            elif any(restates(part, older) for part in newer.clauses):
                 alive[place] = None
         for place in _corrected(newer, alive[:at], near, scale):
             alive[place] = None
@@ -128,6 +128,7 @@ def repeats(one: Statement, other: Statement) -> bool:
         and one.numbers == other.numbers
         and one.names == other.names
         and one.negated == other.negated
+        and not apart(one, other)
         and _jaccard(one.terms, other.terms) >= 0.5
     )
 
@@ -147,22 +148,38 @@ def restates(newer: Statement, older: Statement) -> bool:
     if not rest or _jaccard(rest, other) < 0.75 or not _same_voice(newer, older):
         return False
     past = newer.english and cues.PAST.search(newer.folded) is not None
-    if past or newer.body.endswith("?") or _subject(newer) != _subject(older):
+    if past or newer.body.endswith("?") or apart(newer, older):
         return False
-    if newer.numbers and older.numbers and newer.numbers != older.numbers:
+    if _differ(newer.numbers, older.numbers):
         return True
     if newer.negated != older.negated:
         return newer.values == older.values
-    names = bool(newer.names and older.names) and newer.names != older.names
-    return names and newer.english and cues.BEING.search(newer.folded) is not None
+    being = newer.english and cues.BEING.search(newer.folded) is not None
+    return being and _differ(newer.names, older.names)
+
+
+def apart(one: Statement, other: Statement) -> bool:
+    """Whether two statements in like words are about two things: of Ann and of Bob, of two rooms."""
+    if _subject(one) != _subject(other):
+        return True
+    # Where no verb tells subject and value apart, one of two that differ is the subject.
+    verb = cues.VERB.search(one.folded) or cues.VERB.search(other.folded)
+    if not verb and _differ(one.names, other.names) and _differ(one.numbers, other.numbers):
+        return True
+    if not (one.first and other.first):
+        return False
+    return not (one.first & other.terms or other.first & one.terms)
+
+
+def _differ(some: frozenset[str], others: frozenset[str]) -> bool:
+    return bool(some and others) and some != others
 
 
 def _subject(item: Statement) -> tuple[str, ...]:
     """Numbers and names before the verb: they say what it is about, and are no value."""
     found = cues.VERB.search(item.folded) if item.english else None
-    if found is None:
-        return ()
-    before = item.folded[: found.start()]
+    lead = cues.LEAD.match(item.folded)
+    before = item.folded[: found.start()] if found else lead.group() if lead else ""
     labels = (f"{word} {number}" for word, number in cues.LABEL.findall(before))
     named = (*item.names, *(number for number in item.numbers if number.isalpha()))
     return (*labels, *sorted(name for name in named if name in before))
@@ -172,7 +189,7 @@ def _corrected(
     newer: Statement, before: Sequence[Statement | None], near: Sequence[float], scale: Scale
 ) -> list[int]:
     """Places of what a correction corrects: the nearest statement about it, and its echoes."""
-    if not newer.corrects or newer.body.endswith("?"):
+    if not newer.may_correct or newer.body.endswith("?"):
         return []
     meant = {
         place: older
@@ -192,12 +209,13 @@ def _corrects(newer: Statement, older: Statement, likeness: float, scale: Scale)
     if newer.outdates and newer.outdates <= older.terms and likeness >= scale.about * 0.8:
         return True
     # The very same subject needs less likeness: "Kestrel" is not at all like "Merlin".
-    least = scale.about * (0.5 if newer.topic == older.topic else 1.0)
+    least = scale.about * (0.5 if any(part.topic == older.topic for part in newer.clauses) else 1.0)
     if likeness < least or bool(newer.numbers) != bool(older.numbers):
         return False
     enough = 0.5 if likeness >= scale.near else 0.51
     return (
-        _covered(older.topic, newer.terms) >= 0.6 and _covered(newer.topic, older.terms) >= enough
+        _covered(older.topic, newer.terms) >= 0.6
+        and max(_covered(part.topic, older.terms) for part in newer.clauses) >= enough
     )
 
 

@@ -306,6 +306,7 @@ class Conversation:
         receipt = await self.memory.log.aforget(
             self.namespace, wanted, matching, checked_level(level)
         )
+        self.memory.forget_texts(self.namespace, level)
         self.memory.wake(chore=not receipt.complete)
         return receipt
 
@@ -317,6 +318,7 @@ class Conversation:
         """
         receipt = await self.memory.log.aerase(self.namespace, checked_level(level))
         await self.memory.aforget_usage(self.namespace, level)
+        self.memory.forget_texts(self.namespace, level)
         self.memory.wake(chore=not receipt.complete)
         return receipt
 

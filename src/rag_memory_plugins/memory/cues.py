@@ -15,6 +15,7 @@ __all__ = [
     "ACCEPT",
     "ANAPHOR",
     "BEING",
+    "CLAUSE",
     "CODE",
     "CORRECTION",
     "DECISION",
@@ -24,7 +25,9 @@ __all__ = [
     "FLEETING",
     "GOAL",
     "GREETING",
+    "HINT",
     "LABEL",
+    "LEAD",
     "LOG",
     "NEGATION",
     "OLD_VALUE",
@@ -78,8 +81,15 @@ CORRECTION: Final = _words(
     "renamed?", "migrat(?:e|ed|ing)", "extend(?:ed)?", "(?:set|cut|bump(?:ed)?|reduced?|lower(?:ed)?) (?:\\S+ ){1,6}to",
     "on reflection", "these days", "nowadays", "from here on", "i(?:'d| would) rather", "i quit", "the old",
     "mis(?:spell?ed|spelt|typed|spoke)", "typo", "(?:has|have) (?:left|changed|moved)", "unlike before",
-    "(?:i|we) meant", "new plan", "change of plans?", "(?<!\\w )no (?!problem|worries|need|idea|one)\\w+(?: \\w+)?(?=,)",
+    "(?:i|we) meant", "moves? (?:\\S+ ){0,2}to", "from (?:now|today|tomorrow) on",
+    "(?:is|are) (?:off the table|sold out|taken)", "decided against", "tired of", "any longer",
+    "i(?:'ve| have)? stopped", "new plan", "change of plans?", "(?<!\\w )no (?!problem|worries|need|idea|one)\\w+(?: \\w+)?(?=,)",
 )  # fmt: skip
+HINT: Final = _words(
+    "(?:is|are|was|were|got|became|takes?) too (?!late|bad)\\w+", "stopped", "complain(?:s|ed)", "longer",
+    "(?:is|are) (?:gone|ill|wrong)", "got more", "need not", "needn't", "asked for", "says? (?:that )?(?:i|we) should",
+)  # fmt: skip
+"""What a correction may say beside what it corrects; by itself it tells nothing."""
 FACT: Final = _words(
     "my", "our", "i'?m", "i am", "i (?:have|live|work|use|like|love|hate|study|own|moved|speak|drive)",
     "we(?:'re| are| have|'ve| live| work)", "name is", "is called", "stands for", "means",
@@ -121,7 +131,7 @@ FILLER: Final = re.compile(
     r"|happy to help|i(?:'ll| will) (?:look|check|see|try|get)|great question|as an ai)\b"
 )
 OLD_VALUE: Final = re.compile(
-    r"\b(?:instead of|rather than|quit|forget|renamed?|no longer (?:use |using |need |want |on |in |be )?|not|replac(?:e|ed|ing)"
+    r"\b(?:instead of|rather than|decided against|tired of|quit|forget|renamed?|no longer (?:use |using |need |want |on |in |be )?|not|replac(?:e|ed|ing)"
     r"|drop(?:ped|ping)?|scrap(?:ped)?|cancel(?:l?ed)?|(?:switch|mov|chang|migrat)(?:e|es|ed|ing)? (?:\S+ ){0,5}?from"
     r"|away from) (?:the |our |my |a )?((?:[\w.#/-]+ ?){1,4}?)(?=[,.;:!?]|$| (?:to|but|with|for|by|as|and|any|because|in|on|at)\b)"
 )
@@ -150,6 +160,9 @@ TOPICS: Final = (
     ),
 )
 """What a sentence is about, most telling first: what is moved, what it is used for, its subject."""
+CLAUSE: Final = re.compile(
+    r"[,;:]\s+(?:(?:and|so|but|then) )?| so (?=the |we |it |our |my )", re.IGNORECASE
+)
 VERB: Final = re.compile(
     r"(?:\b(?:is|are|will|should|must|shall|needs?|has|have|costs?|takes?|starts?|ends?|runs?|lives?|uses?|be|becomes?)\b|'re\b|=|:)"
 )
@@ -157,9 +170,15 @@ VERB: Final = re.compile(
 BEING: Final = _words("is", "are", "be", "called")
 LABEL: Final = re.compile(
     r"\b(?!(?:the|our|my|all|these|those|about|over|only|just|at|in|on|of|for|to|by|and|with|now) )"
-    r"([^\W\d]\w+) (#?\d[\w.]*)"
+    r"([^\W\d]\w*[^\Ws\d]|\w+[suiy]s) (#?\d[\w.]*)"
 )
-"""A number that is part of a name: "room 4", "step 12"."""
+"""A number that is part of a name: "room 4", "bus 12"; "holds 12" is none."""
+LEAD: Final = re.compile(
+    rf"^(?:\W*\b(?:in|on|at|for|from|by|the|our|my|and|also|then|so)\b ?)*(?:{LABEL.pattern}"
+    r"|(?:january|february|march|april|may|june|july|august|september|october|november|december"
+    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?\b)(?= [^\W\d])"
+)
+"""What a sentence begins with, if that is such a name or a time: "Bed 7", "on Monday"."""
 ANAPHOR: Final = _words("it", "that", "this", "them", "those", "these", "one")
 CODE: Final = re.compile(
     r"^\s*(?:def |class |import |from \S+ import |return\b|const |let \w+ ?=|var |function\b|public |private |#include"

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from rag_memory_plugins.budget import TokenBudget
+from rag_memory_plugins.forgetting import keeps_texts
 from rag_memory_plugins.memory.modes import Mode
 from rag_memory_plugins.memory.rendering import (
     MARK,
@@ -243,6 +244,7 @@ def checked_line(line: SummaryLine) -> SummaryLine:
     return whole
 
 
+@keeps_texts
 @lru_cache(maxsize=1024)
 def line_message(line: SummaryLine, part: str) -> Message:
     """A line of the facts or the summary as a message that was made up for a prompt."""

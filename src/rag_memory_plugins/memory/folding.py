@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.events import Event, Hook, emit
 from rag_memory_plugins.memory.draft import checked_line
+from rag_memory_plugins.memory.worker import Worker
 from rag_memory_plugins.results import Summary
 
 if TYPE_CHECKING:
+    from rag_memory_plugins.namespace import Namespace
     from rag_memory_plugins.ports import Fold, Folded, MessageLog, Summarizer, TokenCounter
     from rag_memory_plugins.results import SummaryLine
+    from rag_memory_plugins.types import Level
 
 __all__ = ["FOLD_AT", "SUMMARY_TOKENS", "Folding"]
 
@@ -27,9 +30,11 @@ LEASE_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 5.0
 FIRST_RETRY: Final = 5.0
 LAST_RETRY: Final = 300.0
+FAILURES: Final = 1_000
+"""Sessions of which it is known why their last fold failed: a model may be down for all of them."""
 
 
-class Folding:
+class Folding(Worker):
     """Summarises in the background of one memory; a turn never waits for it.
 
     It is woken by `wake`, stopped by `astop`. A fold that fails is given back and tried again
@@ -45,35 +50,27 @@ class Folding:
         least: int,
         counter: TokenCounter,
     ) -> None:
+        super().__init__(FIRST_RETRY, LAST_RETRY)
         self.summarizer = summarizer
         self._log = log
         self._hooks = hooks
         self._limit = limit
         self._least = least
         self._counter = counter
-        self._woken = asyncio.Event()
         self._one_fold = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
-        self._pause = 0.0
-        self.failed: dict[str, str] = {}
-        """Why the last fold of a session failed, by the namespace's key, until one succeeds."""
-        self._stopping = False
+        self._failed: dict[str, str] = {}  # by the namespace's key, the last to fail last
 
-    def start(self) -> None:
-        """Begin to work in the background of the running loop."""
-        self._task = asyncio.get_running_loop().create_task(self._work())
+    def failed(self, namespace: Namespace) -> str:
+        """Why the last fold of a session failed; "" when it did not, or it is long ago."""
+        return self._failed.get(namespace.key, "")
 
-    def wake(self) -> None:
-        """Say that a session may have grown."""
-        self._woken.set()
-
-    async def astop(self) -> None:
-        """Stop; a fold at hand is given back."""
-        self._stopping = True
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    def forget(self, namespace: Namespace, level: Level) -> None:
+        """Forget why folds failed: an error may quote what was said."""
+        keys = [namespace.key]
+        if level == "user":
+            keys = [key for key in self._failed if key.startswith(f"{namespace.scope.key}/")]
+        for key in keys:
+            self._failed.pop(key, None)
 
     async def adrain(self, seconds: float) -> None:
         """Fold until nothing is left, time is up or a fold fails."""
@@ -84,27 +81,32 @@ class Folding:
         except Exception:  # anything a summarizer raises; its Event told, the session stays queued
             return
 
-    async def astep(self) -> bool:
-        """Fold one session; False when there was none. Raises what the summarizer raises."""
+    async def astep(self) -> int:
+        """Fold one session; 0 when there was none. Raises what the summarizer raises."""
         async with self._one_fold:
             fold = await self._log.atake_fold(
                 self.summarizer.every, KEEP, self._least, LEASE_SECONDS
             )
             if fold is None:
-                return False
+                return 0
             try:
                 await self._fold(fold)
             except BaseException as error:
-                # Also when cancelled: the next opener must not wait for the lease to end.
-                pause = 0.0 if isinstance(error, asyncio.CancelledError) else self._backoff()
+                pause = self._retry_after(error)
                 await self._log.arelease_fold(fold, pause)
-                self.failed[fold.namespace.key] = f"summary: {self.summarizer.name}: {error!r}"
+                self._has_failed(fold.namespace.key, error)
                 data = {"error": repr(error), "retry_seconds": pause}
                 emit(self._hooks, Event("summary.failed", fold.namespace.scope.key, data=data))
                 raise
             self._pause = 0.0
-            self.failed.pop(fold.namespace.key, None)
-            return True
+            self._failed.pop(fold.namespace.key, None)
+            return 1
+
+    def _has_failed(self, key: str, error: BaseException) -> None:
+        self._failed.pop(key, None)
+        self._failed[key] = f"summary: {self.summarizer.name}: {error!r}"
+        if len(self._failed) > FAILURES:
+            del self._failed[next(iter(self._failed))]
 
     async def _fold(self, fold: Fold) -> None:
         started = time.perf_counter()
@@ -144,20 +146,9 @@ class Folding:
             kept.append(line)
         return tuple(reversed(kept)), tuple(degraded)
 
-    def _backoff(self) -> float:
-        self._pause = min(LAST_RETRY, max(FIRST_RETRY, 2 * self._pause))
-        return self._pause
-
-    async def _work(self) -> None:
-        while not self._stopping:
-            self._woken.clear()
-            try:
-                while not self._stopping and await self.astep():
-                    pass
-            except Exception as error:  # a summarizer of a user's may raise anything; we live on
-                data = {"error": repr(error)}
-                emit(self._hooks, Event("summary.stopped", data=data))
-            try:
-                await asyncio.wait_for(self._woken.wait(), max(POLL_SECONDS, self._pause))
-            except asyncio.TimeoutError:
-                continue
+    async def _round(self) -> None:
+        try:
+            await self._all()
+        except Exception as error:  # a summarizer of a user's may raise anything; we live on
+            emit(self._hooks, Event("summary.stopped", data={"error": repr(error)}))
+        await self._rest(max(POLL_SECONDS, self._pause))

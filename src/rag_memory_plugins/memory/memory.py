@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, overload
 
 from rag_memory_plugins.errors import InvalidNamespace
 from rag_memory_plugins.events import Event, Hook, emit
+from rag_memory_plugins.forgetting import forget_texts
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.searching import INLINE, Search
 from rag_memory_plugins.namespace import Namespace, SharedUser
@@ -207,7 +208,13 @@ class Memory:
     def summary_failed(self, namespace: Namespace) -> str:
         """Why the last fold of a session failed; "" when it did not."""
         folding = self._lifetime.folding
-        return folding.failed.get(namespace.key, "") if folding is not None else ""
+        return folding.failed(namespace) if folding is not None else ""
+
+    def forget_texts(self, namespace: Namespace, level: Level) -> None:
+        """Let go of what this process keeps of texts, as some were erased; on the portal."""
+        forget_texts()
+        if self._lifetime.folding is not None:
+            self._lifetime.folding.forget(namespace, level)
 
     async def aforget_usage(self, namespace: Namespace, level: Level) -> None:
         """Forget what was counted of an erased session or user; on the portal."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.errors import EmbedderError
 from rag_memory_plugins.events import Event, Hook, emit
+from rag_memory_plugins.memory.worker import Worker
 from rag_memory_plugins.retrieval.encoding import aencode_documents
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 60.0
 
 
-class Outbox:
+class Outbox(Worker):
     """Embeds pending messages in the background of one memory.
 
     It is woken by `wake`, stopped by `astop`. A failed batch goes back and is tried again after a
@@ -42,35 +43,18 @@ class Outbox:
         hooks: tuple[Hook, ...],
         chore: Callable[[], Awaitable[bool]],
     ) -> None:
+        super().__init__(FIRST_RETRY, LAST_RETRY)
         self._index = index
         self._embedder = embedder
         self._hooks = hooks
         self._chore = chore
-        self._woken = asyncio.Event()
         self._one_batch = asyncio.Lock()  # who settles waits for the worker's batch, not around it
         self._chore_due = True
-        self._task: asyncio.Task[None] | None = None
-        self._pause = 0.0
-        self._stopping = False
-
-    def start(self) -> None:
-        """Begin to work in the background of the running loop."""
-        self._task = asyncio.get_running_loop().create_task(self._work())
 
     def wake(self, *, chore: bool = False) -> None:
         """Say that there is something to embed, or with `chore` an erase to finish."""
         self._chore_due = self._chore_due or chore
-        self._woken.set()
-
-    async def astop(self) -> None:
-        """Stop after the transaction at hand; leased messages are free again when it ends."""
-        # The flag too: before Python 3.12 `wait_for` may swallow a cancellation that comes together
-        # with what it waits for.
-        self._stopping = True
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        super().wake()
 
     async def adrain(self, seconds: float, *, wait: bool) -> int:
         """Embed what waits until nothing is left or time is up; return what is left.
@@ -105,8 +89,7 @@ class Outbox:
         try:
             await self.aembed(batch)
         except BaseException as error:
-            # Also when cancelled: the next opener must not wait for the lease to end.
-            pause = 0.0 if isinstance(error, asyncio.CancelledError) else self._backoff()
+            pause = self._retry_after(error)
             await self._index.arelease(batch, pause)
             data = {"messages": len(batch), "error": repr(error), "retry_seconds": pause}
             emit(self._hooks, Event("outbox.failed", data=data))
@@ -130,28 +113,20 @@ class Outbox:
             check_vectors(self._embedder, item.vectors)
         await self._index.astore(batch, encoded)
 
-    def _backoff(self) -> float:
-        self._pause = min(LAST_RETRY, max(FIRST_RETRY, 2 * self._pause))
-        return self._pause
-
-    async def _work(self) -> None:
-        while not self._stopping:
-            self._woken.clear()
-            try:
-                if self._chore_due:
-                    self._chore_due = not await self._chore()
-                while not self._stopping and await self.astep():
-                    pass
-            except Exception as error:  # an embedder of a user's may raise anything; we live on
-                emit(self._hooks, Event("outbox.waiting", data={"error": repr(error)}))
-                await asyncio.sleep(max(FIRST_RETRY, self._pause))
-                continue
-            try:
-                await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
-                # Who adds one message often adds the next: a batch costs less than its texts.
-                await asyncio.sleep(GATHER_SECONDS)
-            except asyncio.TimeoutError:
-                self._chore_due = True
+    async def _round(self) -> None:
+        try:
+            if self._chore_due:
+                self._chore_due = not await self._chore()
+            await self._all()
+        except Exception as error:  # an embedder of a user's may raise anything; we live on
+            emit(self._hooks, Event("outbox.waiting", data={"error": repr(error)}))
+            await asyncio.sleep(max(FIRST_RETRY, self._pause))
+            return
+        if await self._rest(POLL_SECONDS):
+            # Who adds one message often adds the next: a batch costs less than its texts.
+            await asyncio.sleep(GATHER_SECONDS)
+        else:
+            self._chore_due = True
 
 
 def check_vectors(embedder: Embedder, pieces: Vectors) -> None:

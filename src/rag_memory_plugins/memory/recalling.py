@@ -25,8 +25,8 @@ __all__ = ["retrieved"]
 
 LENGTH_PENALTY: Final = 0.2
 """What length costs: hits are taken by score - 0.2 ln(tokens), more of them instead of longer."""
-LONG: Final = 96
-"""Tokens above which a message is shown by its passages."""
+LONG: Final = 128
+"""Tokens above which a message is shown by its passages: about what one vector takes in."""
 BY_PASSAGE: Final = 0.5
 """What the order by passage gets of the room where all messages are long."""
 GROUP: Final = 160
@@ -77,12 +77,14 @@ class _Candidate:
         text, last = "", -1
         for at in sorted(taken):
             start, end = self.spans[at]
-            text += GAP if last >= 0 and at > last + 1 else " " if last >= 0 else ""
+            text += GAP if at > last + 1 else " "
             text += message.content[start:end]
             last = at
-        text += GAP.rstrip() if last < len(self.spans) - 1 else ""
+        text += GAP if last < len(self.spans) - 1 else ""
         metadata = {**message.metadata, SHORTENED: self.whole.tokens}
-        return [replace(self.whole, message=replace(message, content=text, metadata=metadata))]
+        return [
+            replace(self.whole, message=replace(message, content=text.strip(), metadata=metadata))
+        ]
 
 
 def retrieved(

@@ -8,9 +8,10 @@ same in every later fold.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from typing import Final
 
 from rag_memory_plugins.memory import cues
@@ -79,6 +80,11 @@ class Statement:
         return self.english and cues.CORRECTION.search(self.folded) is not None
 
     @cached_property
+    def may_correct(self) -> bool:
+        """Whether it may, if it is about the same thing."""
+        return self.corrects or (self.english and cues.HINT.search(self.folded) is not None)
+
+    @cached_property
     def numbers(self) -> frozenset[str]:
         """Its numbers, times, weekdays and months."""
         found = (match.group().casefold() for match in _NUMBER.finditer(self.body))
@@ -95,6 +101,13 @@ class Statement:
         """Its stems, and those of what it was before."""
         before = self.note[1] if self.note[0] == "was" else ""
         return frozenset(terms_of(f"{self.body} {before}"))
+
+    @cached_property
+    def first(self) -> frozenset[int]:
+        """The stem of its first word that tells something: what it is about stands there mostly."""
+        numbers = frozenset(terms_of(" ".join(self.numbers)))
+        telling = (term for term in terms_of(self.body) if term not in GENERIC | numbers)
+        return frozenset(islice(telling, 1))
 
     @cached_property
     def values(self) -> frozenset[int]:
@@ -115,6 +128,13 @@ class Statement:
         return next(
             filter(None, (self._about(part) - self.values for part in clauses)), frozenset()
         )
+
+    @cached_property
+    def clauses(self) -> tuple[Statement, ...]:
+        """It, and each of its clauses by itself: "They called, so the flight is on Friday"."""
+        parts = cues.CLAUSE.split(self.body) if self.english else []
+        long = [part for part in parts if len(part.split()) > 2]
+        return (self, *(replace(self, body=part) for part in long if part != self.body))
 
     def _about(self, text: str) -> frozenset[int]:
         return frozenset(terms_of(text)) - GENERIC - frozenset(terms_of(" ".join(self.numbers)))

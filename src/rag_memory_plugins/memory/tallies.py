@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from rag_memory_plugins.forgetting import keeps_texts
 from rag_memory_plugins.types import html_table
 
 __all__ = ["TALLY", "Tally", "Usage", "last_day", "number_name", "tally_names", "usage_of"]
@@ -77,6 +78,7 @@ class Usage(Tally):
         return html_table(("", "contexts", "sent", "history", "saved"), rows)
 
 
+@keeps_texts
 @functools.lru_cache(4096)
 def number_name(kind: str, value: str) -> str:
     """A number's name, in which no value can stand for another or end early."""
@@ -86,6 +88,7 @@ def number_name(kind: str, value: str) -> str:
     return f"{kind}/{quote(value, safe='', errors='surrogatepass')}"
 
 
+@keeps_texts
 @functools.lru_cache(4096)
 def tally_names(kind: str, value: str) -> tuple[str, ...]:
     """Names of a value's own `TALLY`, in its order."""

@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
+from rag_memory_plugins.forgetting import keeps_texts
+
 __all__ = ["TIME", "asked_days", "day_of", "days_of", "may_tell_time"]
 
 _DAYS: Final = "monday|tuesday|wednesday|thursday|friday|saturday|sunday"
@@ -153,6 +155,7 @@ def _year_of(month: str, said: datetime) -> int:
     return said.year if _month(month) <= said.month else said.year - 1
 
 
+@keeps_texts
 @lru_cache(maxsize=4_096)
 def _relative(expression: str, said: datetime) -> int:
     """What an expression means, 0 if dateparser cannot tell."""

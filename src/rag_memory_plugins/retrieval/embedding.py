@@ -362,7 +362,8 @@ class CachedEmbedder:
         self.dimension = embedder.dimension
         self.entries = entries
         self._lock = threading.Lock()
-        self._queries: OrderedDict[str, Encoded] = OrderedDict()
+        # By digest: a question is mostly a message too, and must not outlive its erasure in clear.
+        self._queries: OrderedDict[bytes, Encoded] = OrderedDict()
 
     async def aembed_query(self, text: str) -> Vectors:
         """The wrapped embedder's vector, shape (dimension,), read-only. Raises as it does."""
@@ -371,17 +372,18 @@ class CachedEmbedder:
 
     async def aencode_query(self, text: str) -> Encoded:
         """The same with token vectors, if the wrapped embedder gives any."""
+        key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         with self._lock:
-            known = self._queries.get(text)
+            known = self._queries.get(key)
             if known is not None:
-                self._queries.move_to_end(text)
+                self._queries.move_to_end(key)
                 return known
         fresh = await aencode_query(self.embedder, text)
         vectors = fresh.vectors.copy()
         vectors.flags.writeable = False
         encoded = replace(fresh, vectors=vectors)
         with self._lock:
-            self._queries[text] = encoded
+            self._queries[key] = encoded
             if len(self._queries) > self.entries:
                 self._queries.popitem(last=False)
         return encoded

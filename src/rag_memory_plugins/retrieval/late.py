@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_memory_plugins.forgetting import keeps_texts
 from rag_memory_plugins.retrieval.corpus import Corpus
 from rag_memory_plugins.retrieval.lexical import terms_of
 
@@ -49,6 +50,7 @@ def token_weights(text: str, spans: Sequence[tuple[int, int]], corpus: Corpus) -
     return np.array(weights, np.float32)
 
 
+@keeps_texts
 @lru_cache(maxsize=4_096)
 def _terms(word: str) -> tuple[int, ...]:
     """`terms_of` one word; questions share most of theirs."""

@@ -18,6 +18,7 @@ import numpy as np
 import Stemmer
 from numpy.typing import NDArray
 
+from rag_memory_plugins.forgetting import keeps_texts
 from rag_memory_plugins.retrieval.postings import Postings, Spread, bm25
 
 __all__ = ["ANALYZER", "Postings", "Spread", "bm25", "term_hashes", "terms_of", "word_hashes"]
@@ -62,6 +63,7 @@ class _Stems(threading.local):
 _stems = _Stems()
 
 
+@keeps_texts
 @lru_cache(maxsize=65_536)
 def _term(word: str) -> int | None:
     """The hash of a word's stem, or None for a stop word."""

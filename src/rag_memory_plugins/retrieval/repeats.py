@@ -30,6 +30,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_memory_plugins.forgetting import keeps_texts
 from rag_memory_plugins.retrieval.lexical import terms_of
 
 __all__ = ["Kept", "Reading"]
@@ -215,6 +216,7 @@ def _alike(one: Reading, other: Reading) -> bool:
     return both >= LIKENESS * (few + many - both)
 
 
+@keeps_texts
 @lru_cache(maxsize=65_536)
 def _sorted_out(raw: str) -> tuple[str, int]:
     """(the word as it is compared, "" for none; what it is)."""

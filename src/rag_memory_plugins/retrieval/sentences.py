@@ -14,6 +14,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
+from rag_memory_plugins.forgetting import keeps_texts
+
 __all__ = ["LONGEST", "passages", "sentences"]
 
 LONGEST: Final = 400
@@ -87,7 +89,7 @@ def _passages(text: str) -> tuple[tuple[int, int], ...]:
 
 
 # A conversation's contexts show the same messages turn after turn.
-_known_passages: Final = lru_cache(maxsize=2048)(_passages)
+_known_passages: Final = keeps_texts(lru_cache(maxsize=2048)(_passages))
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag_memory_plugins import minify, restore
 from rag_memory_plugins.errors import InvalidInput
-from rag_memory_plugins.minify import minify, restore
 from rag_memory_plugins.tokens import make_counter
 
 EXACT = make_counter("cl100k_base")
