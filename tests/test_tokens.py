@@ -124,6 +124,23 @@ def test_a_count_is_the_one_tiktoken_gives(exact, peer, text):
     assert exact.count(text) == len(peer.encode(text, disallowed_special=()))
 
 
+MEETING_LINE_ENDS = (
+    *("\n", "\r\n", "\r", " ", "\t", "\u2028", "/", "!", ".\n", "'s", "'", "a", "Zoo"),
+    *("1", "12", "é", "中", "\u0301", "the end", "\n\n", "#", "_", "a" * 1_000),
+)
+
+
+@given(
+    parts=st.lists(
+        st.sampled_from(MEETING_LINE_ENDS),
+        max_size=40,
+    )
+)
+def test_lines_counted_one_by_one_cost_what_their_text_does(exact, peer, parts):
+    text = "".join(parts)
+    assert exact.count(text) == len(peer.encode_ordinary(text))
+
+
 @pytest.mark.parametrize("text", ["<|endoftext|>", "a<|fim_prefix|>b", "<|endofprompt|>"])
 def test_text_that_looks_like_a_special_token_is_ordinary_text(exact, text):
     assert exact.count(text) > 3

@@ -35,7 +35,8 @@ class Hit:
     `parts` add up to `score`. `session` is where it was said, `neighbours` the messages just
     before and after it in that session. `seq` is its place in the log, `group` its tool group's,
     `tokens` what it was counted as when it was stored, `passages` the cosine of each of its passages
-    to the question (`retrieval.sentences.passages`), when a context asked for them.
+    to the question (`retrieval.sentences.passages`), when a context asked for them, and `spans`
+    where each stands in what is searched of the message, if that was kept.
     """
 
     message: Message
@@ -47,6 +48,7 @@ class Hit:
     group: int | None = field(default=None, compare=False)
     tokens: int = field(default=0, compare=False)
     passages: tuple[float, ...] = field(default=(), compare=False)
+    spans: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
     def __repr__(self) -> str:
         return f"Hit({self.score:.2f}, {self.message.speaker}: {shorten(self.message.content, 60)})"

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
+from functools import cached_property
 from html import escape
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -97,7 +98,6 @@ class Message:
     tool_call_id: str | None = None
     images: tuple[Image, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    digest: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -120,7 +120,6 @@ class Message:
         self._check_tools()
         metadata = _json_object(self.metadata)
         put(self, "metadata", MappingProxyType(json.loads(metadata)))
-        put(self, "digest", self._digest(metadata))
 
     def _check_tools(self) -> None:
         if self.tool_call_id is not None:
@@ -136,8 +135,10 @@ class Message:
         if self.role != "tool" and self.tool_call_id is not None:
             raise InvalidMessage("tool_call_id", self.role, "only a tool message answers a call")
 
-    def _digest(self, metadata: str) -> str:
-        # Time is left out: a retry that builds the message again stamps it anew.
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all that was said; time is left out: a retry that builds it again stamps it anew."""
+        metadata = _json_object(self.metadata)
         calls = [[call.id, call.name, call.arguments] for call in self.tool_calls]
         images = [[image.url, image.width, image.height, image.detail] for image in self.images]
         parts = [self.role, self.content, self.name, calls, self.tool_call_id, images, metadata]
@@ -182,6 +183,18 @@ class Message:
             images=tuple([Image(**image) for image in images]),
             metadata=MappingProxyType(values.get("metadata", {})),
         )
+        return message
+
+    def shown_as(self, content: str, metadata: Mapping[str, Any]) -> Message:
+        """This message with a part of its text, and what is said of that; neither is checked.
+
+        >>> Message("user", "Yes. I moved.", id="m1").shown_as("I moved.", {}).content
+        'I moved.'
+        """
+        message = object.__new__(type(self))
+        shown = {"content": content, "metadata": MappingProxyType(dict(metadata))}
+        message.__dict__.update(self.__dict__, **shown)
+        message.__dict__.pop("digest", None)
         return message
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,8 +18,14 @@ from rag_memory_plugins.testing.fakes import WordEmbedder
 SECRET = "QZX4821"
 LONG = f"The gate is locked, and {SECRET} is the code. It rained on the hills. " * 6
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
-NO_TEXTS = {"tokens._load", "windows._found", "windows._pattern", "windows._table"}
-"""Caches of what ships with the package, and of models' names."""
+NO_TEXTS = {
+    "memory.rendering.day_line",
+    "tokens._load",
+    "windows._found",
+    "windows._pattern",
+    "windows._table",
+}
+"""Caches of what ships with the package, of models' names, and of days."""
 
 
 class Facts:

@@ -1,144 +1,115 @@
-"""Passages: what a long message is searched and shown by."""
+"""The passages of a scope: which rows are nearest, what they say of each, and where it stands."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
-from itertools import pairwise
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from rag_memory_plugins import Message, TokenBudget
 from rag_memory_plugins.retrieval.passages import Passages
-from rag_memory_plugins.retrieval.sentences import MOST_PASSAGES, SHORT, passages
 
-START = datetime(2026, 5, 1, tzinfo=timezone.utc)
-SIGNS = "aB1 .?!\n\r\t\"'()[]“”。\uff1fé😀\u2028\x0b\x85\u00a0-*#`|:;\ud800\u200b\u3000中"
-RUNS = st.tuples(st.sampled_from(SIGNS), st.sampled_from([1, 1, 1, 30, 300])).map(
-    lambda run: run[0] * run[1]
-)
-SAID = st.tuples(
-    st.sampled_from(["It rained. ", "The boat is green!\n\n", "row | 1\n", "你好。", "  \n"]),
-    st.integers(1, 120),
-).map(lambda run: run[0] * run[1])
-TEXTS = st.lists(RUNS | SAID, max_size=20).map("".join) | st.text()
-
-PLAN = {
-    "beds": "The beds along the southern wall get tomatoes and basil this year, because the bricks "
-    "keep the heat of the day and give it back slowly until long after midnight, when the rest of "
-    "the garden has been cold and wet for hours already.",
-    "beans": "Beans stand in the second row and climb on poles of hazel, and between them we leave "
-    "a path of bark that is wide enough for the barrow and for two people side by side, with a "
-    "small bend around the old stump of the pear tree.",
-    "gate": "The gate at the back is locked with the code 4821, which the neighbours know as well, "
-    "so that they can water the pots while we are away at the sea, and let themselves out again "
-    "without having to walk through the kitchen and the hall.",
-    "slugs": "Slugs are picked by hand in the evening after rain, and the hedgehog gets a house of "
-    "logs and straw beside the shed, away from the road and from the dogs, where it may sleep from "
-    "the first frost until the crocuses are out.",
-}
+WIDTH, LENGTH = 128, 300.0
 
 
-@given(TEXTS)
-def test_they_follow_one_another_and_leave_out_blanks_alone(text):
-    spans = passages(text)
-    edges = [0, *(edge for span in spans for edge in span), len(text)]
-    assert edges == sorted(edges)
-    assert all(start < end for start, end in spans)
-    assert not any(text[end:start].strip() for end, start in list(pairwise(edges))[::2])
+def vectors(count, seed):
+    """Random vectors of one length, in numbers of one byte."""
+    rows = np.random.default_rng(seed).standard_normal((count, WIDTH))
+    return np.rint(rows * LENGTH / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.int8)
 
 
-@given(TEXTS)
-def test_none_begins_or_ends_with_a_blank_where_there_are_more_than_one(text):
-    spans = passages(text)
-    pieces = [text[start:end] for start, end in spans] if len(spans) > 1 else []
-    assert pieces == [piece.strip() for piece in pieces]
+def field(counts, seed=0):
+    """(passages of each row, none for a row of 0)."""
+    flat = vectors(sum(counts), seed)
+    return np.split(flat, np.cumsum(counts)[:-1])
 
 
-@given(TEXTS)
-def test_there_are_at_most_as_many_as_promised_and_one_of_a_short_text(text):
-    most = 1 if len(text) <= SHORT else MOST_PASSAGES
-    assert bool(text.strip()) <= len(passages(text)) <= most
-
-
-def test_of_a_long_text_neighbouring_sentences_are_taken_together():
-    spans = passages("It rained on the hills. " * (3 * MOST_PASSAGES))
-    assert {end - start for start, end in spans} == {3 * len("It rained on the hills. ") - 1}
-    assert len(spans) == MOST_PASSAGES
-
-
-numbers = st.integers(-127, 127)
-WIDTH = 4
-ROWS = st.lists(
-    st.none()
-    | st.lists(st.lists(numbers, min_size=WIDTH, max_size=WIDTH), max_size=4),  # of one message
-    min_size=1,
-    max_size=12,
-).filter(any)
-
-
-@given(ROWS, st.lists(numbers, min_size=WIDTH, max_size=WIDTH), st.integers(0, 12))
-def test_a_question_scores_every_passage_by_its_product_over_the_questions_own(rows, query, cut):
+def filled(rows, order=None, parts=1, spans=()):
     held = Passages()
-    for part in (range(min(cut, len(rows))), range(min(cut, len(rows)), len(rows))):
-        blobs = [None if rows[at] is None else np.array(rows[at], np.int8).tobytes() for at in part]
-        widths = [WIDTH if blob else None for blob in blobs]
-        held.put(np.array(list(part), np.intp), blobs, widths)
-    near = held.scores(np.array(query, np.int8), len(rows))
-    # Products of int8 are whole numbers below 2**24, so float32 holds them to the last bit.
-    length = np.float32(max(sum(value * value for value in query), 1))
-    expected = [
-        tuple(
-            float(np.float32(sum(a * b for a, b in zip(one, query, strict=True))) / length)
-            for one in row or []
-        )
-        for row in rows
-    ]
-    assert [near.of(at) for at in range(len(rows))] == expected
-    assert near.best.tolist() == [max(row, default=0.0) for row in expected]
-    assert near.has.tolist() == [bool(row) for row in expected]
-    assert len(held) == sum(map(len, expected))
+    for some in np.array_split(np.arange(len(rows)) if order is None else order, parts):
+        blobs = [rows[at].tobytes() or None for at in some]
+        kept = [spans[at] for at in some] if spans else ()
+        held.put(some, blobs, [WIDTH] * len(some), kept)
+    return held
 
 
-def test_a_context_shows_of_a_long_message_the_sentence_that_answers(opened):
-    pytest.importorskip("onnxruntime", reason="needs the extra `local`")
-    ann = opened(embedder="default").conversation("acme", "ann", "monday")
-    ann.add(
-        [
-            Message("user", "How shall we plant everything this spring?", id="ask", time=START),
-            Message("assistant", " ".join(PLAN.values()), id="plan", time=START),
-            Message("user", "My aunt plays the cello in Ghent.", id="aunt", time=START),
-        ]
+COUNTS = [1, 7, 0, 3, 12, 1, 0, 5] * 60
+ROWS = field(COUNTS)
+QUESTIONS = vectors(10, seed=1)
+ALL = np.ones(len(ROWS), np.bool_)
+
+
+def cosines(rows, question):
+    asked = question.astype(np.float64)
+    return [some.astype(np.float64) @ asked / (asked @ asked) for some in rows]
+
+
+def exact(rows, question, count):
+    best = [max(some, default=-np.inf) for some in cosines(rows, question)]
+    return sorted(range(len(rows)), key=lambda row: (-best[row], -row))[:count]
+
+
+@pytest.mark.parametrize("question", range(len(QUESTIONS)))
+def test_the_first_rows_are_those_of_the_nearest_passages(question):
+    near = filled(ROWS).near(QUESTIONS[question], len(ROWS))
+    assert near.first(ALL, 16).tolist() == exact(ROWS, QUESTIONS[question], 16)
+
+
+def test_only_eligible_rows_are_first():
+    near = filled(ROWS).near(QUESTIONS[0], len(ROWS))
+    eligible = ALL.copy()
+    eligible[exact(ROWS, QUESTIONS[0], 5)] = False
+    expected = exact(ROWS, QUESTIONS[0], 21)[5:]
+    assert near.first(eligible, 16).tolist() == expected
+
+
+@pytest.mark.parametrize("eligible", [~ALL, np.array(COUNTS) == 0])
+def test_nothing_is_first_where_no_row_that_may_be_has_passages(eligible):
+    assert not len(filled(ROWS).near(QUESTIONS[0], len(ROWS)).first(eligible, 16))
+
+
+@pytest.mark.parametrize("parts", [2, 7, 100])
+def test_passages_put_one_after_the_other_are_as_those_put_at_once(parts):
+    one, other = (filled(ROWS, parts=n).near(QUESTIONS[0], len(ROWS)) for n in (1, parts))
+    assert one.pairs.tobytes() == other.pairs.tobytes()
+    assert one.first(ALL, 16).tolist() == other.first(ALL, 16).tolist()
+
+
+def test_rows_may_be_put_in_any_order():
+    mixed = np.random.default_rng(2).permutation(len(ROWS))
+    near = filled(ROWS, order=mixed, parts=5).near(QUESTIONS[0], len(ROWS))
+    assert near.first(ALL, 16).tolist() == exact(ROWS, QUESTIONS[0], 16)
+    assert near.best == pytest.approx(
+        [max(some, default=0.0) for some in cosines(ROWS, QUESTIONS[0])], abs=1e-6
     )
-    context = ann.context("Which number opens the door outside?", TokenBudget(120, recent=0))
-    shown = {piece.message.id: piece.message.content for piece in context.pieces if piece.included}
-    assert shown["plan"] == f"… {PLAN['gate']} …"
-    assert f"assistant: … {PLAN['gate']} …\n" in context.text
-    assert context.tokens <= 120
 
 
-def test_in_a_context_the_newer_of_like_messages_stands_above_the_older(opened):
-    pytest.importorskip("onnxruntime", reason="needs the extra `local`")
-    ann = opened(embedder="default").conversation("acme", "ann", "monday")
-    said = {
-        "old": "The launch of the new shop is planned for 3 June.",
-        "tea": "I like tea in the morning.",
-        "rain": "We had rain in the hills.",
-        "new": "By the way, the launch of the shop is planned for 17 June.",
-    }
-    ann.add(
-        [
-            Message("user", text, id=name, time=START + timedelta(days=number))
-            for number, (name, text) in enumerate(said.items())
-        ]
-    )
-    question = "When is the launch of the new shop planned?"
-    pieces = ann.context(question, TokenBudget(300, recent=0)).pieces
-    scores = {piece.message.id: piece.score for piece in pieces}
-    assert scores["new"] > scores["old"] > max(scores["tea"], scores["rain"])
-    found = {hit.message.id: hit for hit in ann.search(question)}
-    assert list(found)[:2] == ["old", "new"]
-    assert found["old"].score == scores["old"]
-    assert not any("newer" in hit.parts for hit in found.values())
+def test_every_passage_of_a_row_has_its_cosine():
+    near = filled(ROWS).near(QUESTIONS[0], len(ROWS))
+    rows = np.array([4, 2, 300, 1])
+    expected = cosines(ROWS, QUESTIONS[0])
+    for row, found in zip(rows, near.cosines_of(rows), strict=True):
+        assert found == pytest.approx(tuple(expected[row]), abs=1e-6)
+
+
+def test_rows_are_alike_by_their_best_passages():
+    near = filled(ROWS).near(QUESTIONS[0], len(ROWS))
+    rows = np.arange(100)
+    best = np.zeros((len(rows), WIDTH))
+    for row in rows:
+        if len(some := cosines([ROWS[row]], QUESTIONS[0])[0]):
+            best[row] = ROWS[row][np.argmax(some)]
+    best /= np.maximum(np.linalg.norm(best, axis=1, keepdims=True), 1e-6)
+    before = np.tril_indices(len(rows), -1)
+    assert near.alike(rows)[before] == pytest.approx((best @ best.T)[before], abs=1e-5)
+
+
+def test_a_row_says_where_its_passages_stand_if_that_was_kept():
+    rows = field([2, 3, 1, 2])
+    stand = np.array([[0, 5], [6, 9]], "<i4").tobytes()
+    spans = [stand, None, None, stand[:8]]  # the last says it of one passage, and it has two
+    near = filled(rows, spans=spans).near(QUESTIONS[0], len(rows))
+    assert near.spans_of(np.array([3, 0, 1, 2])) == [(), ((0, 5), (6, 9)), (), ()]
+
+
+def test_passages_without_spans_stand_nowhere():
+    near = filled(field([2, 3])).near(QUESTIONS[0], 2)
+    assert near.spans_of(np.array([0, 1])) == [(), ()]

@@ -312,7 +312,8 @@ def test_a_migrated_database_says_which_schema_and_analyzer_it_has(opened, path)
     first_schema(path, None)
     opened(embedder=None)
     file = sqlite3.connect(path)
-    assert file.execute("SELECT version FROM schema_migrations").fetchall() == [(1,), (2,), (3,)]
+    versions = file.execute("SELECT version FROM schema_migrations").fetchall()
+    assert versions == [(1,), (2,), (3,), (4,)]
     assert file.execute("SELECT value FROM meta WHERE key = 'analyzer'").fetchall() == [(ANALYZER,)]
     assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     file.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from rag_memory_plugins.memory.rendering import day_lines
+from rag_memory_plugins.memory.rendering import day_line
 from rag_memory_plugins.ports import TokenCounter
 
 __all__ = ["Days"]
@@ -21,10 +21,11 @@ class Days:
 
     def cost(self, days: Iterable[date]) -> int:
         """What these days add: each its line, and a year that is new its digits."""
-        years = {day.year for day in self.days}
+        new = {day for day in days if day not in self.days}
+        years: set[int] = set()
         total = 0
-        for day in sorted(set(days) - self.days):
-            known = [day.replace(day=1), day] if day.year in years else [day]
-            total += self.counter.count(day_lines(known)[-1] + "\n")
+        for day in sorted(new):
+            known = day.year in years or any(day.year == other.year for other in self.days)
+            total += self.counter.count(f"{day_line(day, with_year=not known)}\n")
             years.add(day.year)
         return total

@@ -54,8 +54,11 @@ class Draft:
     retrieved: list[Unit] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
-    counted: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Tokens of messages as lines, by seq and length of the text: parts are filled twice."""
+    written: dict[int, tuple[Message, str]] = field(default_factory=dict)
+    """Messages as lines, by the object: they are rendered and counted again as parts are filled."""
+
+    counted: dict[str, int] = field(default_factory=dict)
+    """Tokens of lines."""
 
     rendered: dict[tuple[object, ...], list[Message]] = field(default_factory=dict)
     """Blocks as they were rendered, by what is in them: they are counted more often than changed."""
@@ -87,13 +90,17 @@ class Draft:
         items = [item for unit in units for item in unit.items]
         if not items:
             return []
-        key = (part, *((item.seq, len(item.message.content)) for item in items))
+        key = (part, *((item.seq, item.message.content) for item in items))
         if key not in self.rendered:
             self.rendered[key] = self._of_items(part, items)
         return self.rendered[key]
 
     def _of_items(self, part: str, items: Sequence[StoredMessage]) -> list[Message]:
-        return [self._block(part, render(items), max(items, key=lambda i: i.message.time).message)]
+        return [
+            self._block(
+                part, render(items, self.line), max(items, key=lambda i: i.message.time).message
+            )
+        ]
 
     def _lines(self, part: str, lines: Sequence[SummaryLine]) -> list[Message]:
         if not lines:
@@ -130,11 +137,19 @@ class Draft:
         """Tokens of a unit as lines of a block, without the line that tells the day."""
         total = 0
         for item in unit.items:
-            key = (item.seq, len(item.message.content))
-            if key not in self.counted:
-                self.counted[key] = self.counter.count(render_line(item.message) + "\n")
-            total += self.counted[key]
+            line = self.line(item.message)
+            if line not in self.counted:
+                self.counted[line] = self.counter.count(f"{line}\n")
+            total += self.counted[line]
         return total
+
+    def line(self, message: Message) -> str:
+        """A message as one line of a block."""
+        known = self.written.get(id(message))
+        if known is None:
+            # The message is kept beside its line: while it lives nothing else has its number.
+            known = self.written[id(message)] = (message, render_line(message))
+        return known[1]
 
     def note(self, unit: Unit, part: str, reason: str, *, included: bool) -> None:
         """Say of every message of a unit why it is in or out."""

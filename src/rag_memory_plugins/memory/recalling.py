@@ -20,6 +20,7 @@ from rag_memory_plugins.ports import StoredMessage
 from rag_memory_plugins.results import Hit
 from rag_memory_plugins.retrieval.sentences import passages
 from rag_memory_plugins.retrieval.traits import index_text
+from rag_memory_plugins.types import Message
 
 __all__ = ["retrieved"]
 
@@ -49,7 +50,8 @@ class _Candidate:
     long: bool
     whole: StoredMessage
     score: float
-    spans: list[tuple[int, int]] = field(default_factory=list)
+    known: tuple[tuple[int, int], ...] = ()
+    spans: Sequence[tuple[int, int]] = ()
     taken: set[int] = field(default_factory=set)
     showing: set[int] = field(default_factory=set)
 
@@ -71,7 +73,7 @@ class _Candidate:
     def _shown(self, taken: set[int]) -> list[StoredMessage]:
         message = self.whole.message
         if not self.spans:
-            self.spans = _spans(self.whole)
+            self.spans = _spans(message, self.known)
         if len(taken) == len(self.spans) or len(self.spans) != len(self.cosines):
             return [self.whole]
         text, last = "", -1
@@ -82,9 +84,7 @@ class _Candidate:
             last = at
         text += GAP if last < len(self.spans) - 1 else ""
         metadata = {**message.metadata, SHORTENED: self.whole.tokens}
-        return [
-            replace(self.whole, message=replace(message, content=text.strip(), metadata=metadata))
-        ]
+        return [replace(self.whole, message=message.shown_as(text.strip(), metadata))]
 
 
 def retrieved(
@@ -217,7 +217,7 @@ def _candidates(
             unit = shortened(unit, GROUP, draft.counter, draft.lines) or unit
         score = hit.score - hit.parts.get("newer", 0.0)
         long = len(unit.items) == 1 and unit.tokens > LONG and len(hit.passages) > 1
-        candidates.append(_Candidate(unit, hit.passages, long, own, score))
+        candidates.append(_Candidate(unit, hit.passages, long, own, score, hit.spans))
     draft.score(scores)
     return [*candidates, *_neighbours(hits, candidates, shown)]
 
@@ -242,12 +242,13 @@ def _neighbours(
             yield _Candidate(unit, (), False, own, score)
 
 
-def _spans(item: StoredMessage) -> list[tuple[int, int]]:
+def _spans(message: Message, known: tuple[tuple[int, int], ...]) -> Sequence[tuple[int, int]]:
     """The passages of a message's text: those of what is searched of it, without the name."""
-    message = item.message
+    spans = known or passages(index_text(message))
     before = len(message.name) + 2 if message.name and message.content else 0
     size = len(message.content)
+    if not before and all(end <= size for _, end in spans[-1:]):
+        return spans
     return [
-        (min(size, max(0, start - before)), min(size, max(0, end - before)))
-        for start, end in passages(index_text(message))
+        (min(size, max(0, start - before)), min(size, max(0, end - before))) for start, end in spans
     ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
+from rag_memory_plugins.forgetting import keeps_texts
 from rag_memory_plugins.ports import StoredMessage
 from rag_memory_plugins.results import SummaryLine
 from rag_memory_plugins.types import Message, Messages
@@ -18,6 +20,7 @@ from rag_memory_plugins.types import Message, Messages
 __all__ = [
     "MARK",
     "Fence",
+    "day_line",
     "day_lines",
     "neutral",
     "render",
@@ -128,10 +131,10 @@ def render_line(message: Message) -> str:
     return f"{' '.join(message.speaker.split())}: {body}"
 
 
-def render(items: Iterable[StoredMessage]) -> str:
+def render(items: Iterable[StoredMessage], line: Callable[[Message], str] = render_line) -> str:
     """Remembered messages as text, in the order of time, under the dates they were said on."""
     ordered = sorted(items, key=lambda item: (item.message.time, item.seq))
-    return _dated([(item.message.time.date(), render_line(item.message)) for item in ordered])
+    return _dated([(item.message.time.date(), line(item.message)) for item in ordered])
 
 
 def render_summary(lines: Sequence[SummaryLine]) -> str:
@@ -140,6 +143,8 @@ def render_summary(lines: Sequence[SummaryLine]) -> str:
     return _dated([(line.time.date(), summary_line(line)) for line in ordered])
 
 
+@keeps_texts
+@lru_cache(maxsize=1024)
 def summary_line(line: SummaryLine) -> str:
     """One line of a summary as text: who said it stands before the first colon."""
     speaker, colon, text = line.text.partition(": ")
@@ -164,8 +169,16 @@ def day_lines(days: Sequence[date]) -> list[str]:
     """
     lines, year = [], 0
     for day in days:
-        lines.append(
-            f"{day.day} {day:%B}" if day.year == year else f"{day.day} {day:%B} {day.year}"
-        )
+        lines.append(day_line(day, with_year=day.year != year))
         year = day.year
     return lines
+
+
+@lru_cache(maxsize=1024)
+def day_line(day: date, *, with_year: bool) -> str:
+    """The line above what was said on a day.
+
+    >>> day_line(date(2026, 5, 8), with_year=False)
+    '8 May'
+    """
+    return f"{day.day} {day:%B} {day.year}" if with_year else f"{day.day} {day:%B}"

@@ -2,58 +2,39 @@
 
 A long message says many things, and its one vector is about none of them: what contexts gain from
 looking at sentences is in `docs/benchmarks.md`, "Contexts".
+
+All passages are compared to a question coarsely, two in one product, and in full only those of the
+rows that lead: a product with all of them takes as long as reading them from memory does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import isqrt
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_memory_plugins.retrieval.columns import Column
-from rag_memory_plugins.retrieval.dense import products
+from rag_memory_plugins.retrieval.dense import SLICE, products
+from rag_memory_plugins.retrieval.fusion import best_rows
+from rag_memory_plugins.retrieval.late import ONE_THREAD
 
 __all__ = ["Near", "Passages"]
 
 Floats = NDArray[np.float32]
+Rows = NDArray[np.intp]
 
-
-@dataclass(frozen=True)
-class Near:
-    """What a question made of passages: each one's cosine, and the best of every row.
-
-    `starts` and `counts` are by row: where its passages begin among `scores`, and how many.
-    """
-
-    scores: Floats
-    starts: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    best: NDArray[np.float64]
-    vectors: Floats
-
-    @property
-    def has(self) -> NDArray[np.bool_]:
-        """Which rows have passages."""
-        has: NDArray[np.bool_] = self.counts > 0
-        return has
-
-    def of(self, row: int) -> tuple[float, ...]:
-        """The cosine of each of a row's passages."""
-        start = int(self.starts[row])
-        return tuple(self.scores[start : start + int(self.counts[row])].tolist())
-
-    def alike(self, rows: NDArray[np.intp]) -> Floats:
-        """Cosines of these rows' best passages to each other, shape (rows, rows)."""
-        places = [
-            start + int(np.argmax(self.scores[start : start + count])) if count else -1
-            for start, count in zip(self.starts[rows], self.counts[rows], strict=True)
-        ]
-        vectors = self.vectors[places] * (np.array(places) >= 0)[:, None]
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-        cosines: Floats = vectors @ vectors.T
-        return cosines
+LEADING: Final = 8
+"""Rows looked at in full for each that is wanted."""
+PAIR: Final = 4_096
+"""What the second passage of a pair is multiplied by: products are whole numbers below half of it,
+and one of a pair below 2^24, so that it is exact and comes apart again."""
+COARSE: Final = 44
+"""Length of a coarse vector, and of a coarse question: the product of both is below half a `PAIR`."""
 
 
 class Passages:
@@ -61,6 +42,9 @@ class Passages:
 
     def __init__(self) -> None:
         self._vectors: Column | None = None
+        self._pairs: Column | None = None
+        self._step = 1.0
+        self._spans = Column(np.int32, 2)
         self._rows = Column(np.int64)
         self._counts = Column(np.int64)
 
@@ -69,35 +53,168 @@ class Passages:
 
     @property
     def nbytes(self) -> int:
-        return self._vectors.nbytes if self._vectors is not None else 0
+        columns = (self._vectors, self._pairs, self._spans, self._rows, self._counts)
+        return sum(column.nbytes for column in columns if column is not None)
 
     def put(
-        self, rows: NDArray[np.intp], blobs: Sequence[bytes | None], widths: Sequence[int | None]
+        self,
+        rows: NDArray[np.intp],
+        blobs: Sequence[bytes | None],
+        widths: Sequence[int | None],
+        spans: Sequence[bytes | None] = (),
     ) -> None:
-        """Append the passages of these rows, int8 one after the other; None for a row without."""
+        """Append the passages of these rows, int8 one after the other; None for a row without.
+
+        `spans` are int32, the start and the end of each in its text; None where nobody kept them.
+        """
         held = [at for at, blob in enumerate(blobs) if blob]
         if not held:
             return
         width = widths[held[0]] or 1
-        if self._vectors is None:
-            self._vectors = Column(np.float32, width)
-        flat = np.frombuffer(b"".join(blobs[at] or b"" for at in held), np.int8)
-        # As float32, because a product of int8 is computed without BLAS, ten times slower.
-        self._vectors.extend(flat.reshape(-1, width))
+        flat = np.frombuffer(b"".join(blobs[at] or b"" for at in held), np.int8).reshape(-1, width)
+        counts = [len(blobs[at] or b"") // width for at in held]
+        self._put_vectors(flat)
         self._rows.extend(rows[held])
-        self._counts.extend([len(blobs[at] or b"") // width for at in held])
+        self._counts.extend(counts)
+        known = [(spans[at] if spans else None) or b"" for at in held]
+        full = [
+            some if len(some) == 8 * count else bytes(8 * count)
+            for some, count in zip(known, counts, strict=True)
+        ]
+        self._spans.extend(np.frombuffer(b"".join(full), "<i4"))
 
-    def scores(self, query: NDArray[np.int8], rows: int) -> Near:
-        """Cosines of all passages to a question of shape (width,), and the best of each row."""
+    def _put_vectors(self, flat: NDArray[np.int8]) -> None:
+        if self._vectors is None or self._pairs is None:
+            self._vectors = Column(np.int8, flat.shape[1])
+            # As float32, because a product of int8 is computed without BLAS, ten times slower.
+            self._pairs = Column(np.float32, flat.shape[1])
+            # Whole, and so the same whichever vector comes first: all are of about one length.
+            self._step = max(1.0, np.rint(np.linalg.norm(flat[0].astype(np.float32)) / COARSE))
+        at = np.arange(len(self._vectors), len(self._vectors) + len(flat))
+        self._vectors.extend(flat)
+        self._pairs.resize((len(self._vectors) + 1) // 2)
+        coarse = np.rint(flat / np.float32(self._step))
+        second = at % 2 == 1
+        self._pairs.values[at[~second] // 2] += coarse[~second]
+        self._pairs.values[at[second] // 2] += PAIR * coarse[second]
+
+    def near(self, query: NDArray[np.int8], rows: int) -> Near:
+        """The passages beside a question of shape (width,), in a scope of so many rows."""
         assert self._vectors is not None  # who asks has looked at the length
-        vectors, counts = self._vectors.values, self._counts.values
+        assert self._pairs is not None
+        held = self._rows.values
+        starts, counts = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        firsts = np.cumsum(self._counts.values) - self._counts.values
+        starts[held] = firsts
+        counts[held] = self._counts.values
+        pairs, spans = self._pairs.values, self._spans.values
         asked = query.astype(np.float32)
-        scores = products(vectors, asked)
-        scores /= max(float(asked @ asked), 1.0)
-        first = np.cumsum(counts) - counts
-        best = np.zeros(rows)
-        best[self._rows.values] = np.maximum.reduceat(scores, first)
-        starts, held = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-        starts[self._rows.values] = first
-        held[self._rows.values] = counts
-        return Near(scores, starts, held, best, vectors)
+        return Near(asked, self._vectors.values, pairs, spans, held, firsts, starts, counts)
+
+
+@dataclass(frozen=True)
+class Near:
+    """A question beside passages.
+
+    `held` are the rows that have any, in the order of the passages, and `firsts` where theirs
+    begin; `starts` and `counts` say by row where its passages begin, and how many they are.
+    """
+
+    asked: Floats
+    vectors: NDArray[np.int8]
+    pairs: Floats
+    spans: NDArray[np.int32]
+    held: Rows
+    firsts: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @cached_property
+    def has(self) -> NDArray[np.bool_]:
+        """Which rows have passages."""
+        has: NDArray[np.bool_] = self.counts > 0
+        return has
+
+    @property
+    def best(self) -> NDArray[np.float64]:
+        """The cosine of every row's best passage; 0 for a row without."""
+        return self._best_of_all(self._cosines(self.vectors))
+
+    def first(self, eligible: NDArray[np.bool_], count: int) -> Rows:
+        """The rows of the `count` nearest passages, of those that lead by a coarse look."""
+        leading = self._best_of_all(self._coarse())
+        rows = best_rows(leading, eligible & self.has, LEADING * count)
+        best = np.full(len(self.counts), -np.inf)
+        if len(rows):
+            cosines, begins, _ = self._looked(rows)
+            best[rows] = np.maximum.reduceat(cosines, begins)
+        return best_rows(best, eligible, count)
+
+    def cosines_of(self, rows: Rows) -> list[tuple[float, ...]]:
+        """The cosines of each row's passages."""
+        cosines = self._looked(rows)[0].tolist()
+        ends = np.cumsum(self.counts[rows]).tolist()
+        return [tuple(cosines[low:high]) for low, high in zip([0, *ends], ends, strict=False)]
+
+    def spans_of(self, rows: Rows) -> list[tuple[tuple[int, int], ...]]:
+        """Where each row's passages stand in its text; nothing where nobody kept it."""
+        spans = self.spans[self._places(rows)[1]]
+        pairs = list(zip(spans[:, 0].tolist(), spans[:, 1].tolist(), strict=True))
+        ends = np.cumsum(self.counts[rows]).tolist()
+        found = (pairs[low:high] for low, high in zip([0, *ends], ends, strict=False))
+        return [tuple(some) if some and some[-1][1] else () for some in found]
+
+    def alike(self, rows: Rows) -> Floats:
+        """Cosines of these rows' best passages to those of the rows before them.
+
+        Shape (rows, rows), of which what is right of the diagonal says nothing.
+        """
+        has = self.has[rows]
+        vectors = np.zeros((len(rows), len(self.asked)), np.float32)
+        if has.any():
+            cosines, begins, places = self._looked(rows[has])
+            best = np.repeat(np.maximum.reduceat(cosines, begins), self.counts[rows[has]])
+            hits = np.flatnonzero(cosines == best)
+            vectors[has] = self.vectors[places[hits[np.searchsorted(hits, begins)]]]
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+        result = np.zeros((len(rows), len(rows)), np.float32)
+        # In blocks that BLAS leaves to one thread: its helpers spin on after each product.
+        step = isqrt(ONE_THREAD // len(self.asked))
+        with np.errstate(invalid="ignore"):  # see `dense.products`
+            for low in range(0, len(rows), step):
+                for at in range(0, low + 1, step):
+                    one, other = vectors[low : low + step], vectors[at : at + step]
+                    result[low : low + step, at : at + step] = one @ other.T
+        return result
+
+    def _best_of_all(self, scores: Floats) -> NDArray[np.float64]:
+        best = np.zeros(len(self.counts))
+        best[self.held] = np.maximum.reduceat(scores, self.firsts)
+        return best
+
+    def _looked(self, rows: Rows) -> tuple[Floats, Rows, Rows]:
+        """(cosine of every passage of these rows, where each row's begin among them, places)."""
+        begins, places = self._places(rows)
+        return self._cosines(self.vectors[places]), begins, places
+
+    def _places(self, rows: Rows) -> tuple[Rows, Rows]:
+        counts = self.counts[rows]
+        begins = np.cumsum(counts) - counts
+        return begins, np.repeat(self.starts[rows] - begins, counts) + np.arange(counts.sum())
+
+    def _coarse(self) -> Floats:
+        """What orders all passages about as their cosines do."""
+        length = max(float(np.linalg.norm(self.asked)), 1.0)
+        both = products(self.pairs, np.rint(self.asked * np.float32(COARSE / length)))
+        scores = np.empty((len(both), 2), np.float32)
+        np.rint(both / np.float32(PAIR), out=scores[:, 1])
+        np.subtract(both, PAIR * scores[:, 1], out=scores[:, 0])
+        return scores.reshape(-1)[: len(self.vectors)]
+
+    def _cosines(self, vectors: NDArray[np.int8]) -> Floats:
+        cosines = np.empty(len(vectors), np.float32)
+        for start in range(0, len(vectors), SLICE):
+            part = vectors[start : start + SLICE].astype(np.float32)
+            cosines[start : start + SLICE] = products(part, self.asked)
+        cosines /= max(float(self.asked @ self.asked), 1.0)
+        return cosines

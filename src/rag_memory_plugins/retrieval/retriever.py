@@ -7,10 +7,12 @@ its score. Every step is off at weight 0 and reports its seconds.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import repeat
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,14 +72,15 @@ class Question:
 class Ranked:
     """One row of a ranking; `parts` add up to `score`.
 
-    `passages` are the scores of its passages, in standard deviations of their lane, where it has
-    more than one.
+    `passages` are the cosines of its passages, and `spans` where each stands in its text, if that
+    is known.
     """
 
     row: int
     score: float
     parts: dict[str, float]
     passages: tuple[float, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass
@@ -144,13 +147,13 @@ def rank(
         ranking.ran("diversity")
     best = best[:limit]
     if near is not None and focus:
-        best = _focused(corpus, best, near, eligible, parts, focus)
+        best = _focused(best, near, eligible, parts, focus)
+        ranking.ran("focus")
     ranking.rows = _ranked(best, parts, near if focus else None)
     return ranking
 
 
 def _focused(
-    corpus: Corpus,
     best: NDArray[np.intp],
     near: Near,
     eligible: NDArray[np.bool_],
@@ -161,19 +164,17 @@ def _focused(
 
     What was said anew has mostly changed; what it changed has the better words of the question.
     """
-    more = best_rows(near.best, eligible & near.has, focus)
+    more = near.first(eligible, focus)
     rows = np.concatenate([best, more[~np.isin(more, best)]])
     whole = np.sum([part[rows] for part in parts.values()], axis=0)
-    looked = rows[np.argsort(-whole, kind="stable")][:NEWER_FIRST]
-    alike = near.alike(looked)
+    looked = np.sort(rows[np.argsort(-whole, kind="stable")][:NEWER_FIRST])
+    alike = np.tril(near.alike(looked) >= NEWER_LIKE, -1)
     whole = np.sum([part[looked] for part in parts.values()], axis=0)
     raised = whole.copy()
-    ages = np.argsort(corpus.seq[looked], kind="stable")
-    for place, at in enumerate(ages):  # the oldest first: what is raised raises what came after
-        older = ages[:place][alike[at, ages[:place]] >= NEWER_LIKE]
-        if len(older):
-            raised[at] = max(raised[at], raised[older].max() + NEWER_BY)
-    part = np.zeros(len(corpus))
+    # The oldest first: what is raised raises what came after.
+    for at in np.flatnonzero(alike.any(axis=1)).tolist():
+        raised[at] = max(raised[at], raised[:at][alike[at, :at]].max() + NEWER_BY)
+    part = np.zeros(len(eligible))
     part[looked] = raised - whole
     parts["newer"] = part
     total = np.sum([some[rows] for some in parts.values()], axis=0)
@@ -195,7 +196,7 @@ def _near(
     if passages is None or question.passage is None or not len(passages):
         ranking.off["passage"] = "off: the embedder gives no passages"
         return None
-    near = passages.scores(question.passage[0], rows)
+    near = passages.near(question.passage[0], rows)
     ranking.ran("passage")
     return near
 
@@ -220,14 +221,19 @@ def _ranked(best: NDArray[np.intp], parts: dict[str, Scores], near: Near | None)
     for column in columns:  # one after the other: a sum adds otherwise by how many rows there are
         score += column
     values = zip(*(column.tolist() for column in columns), strict=True)
+    passages: Iterable[tuple[Any, ...]] = repeat((), len(best))
+    if near is not None:
+        passages = zip(near.cosines_of(best), near.spans_of(best), strict=True)
     return [
         Ranked(
             row,
             whole,
             dict(zip(parts, some, strict=True)),
-            near.of(row) if near is not None else (),
+            *more,
         )
-        for row, whole, some in zip(best.tolist(), score.tolist(), values, strict=True)
+        for row, whole, some, more in zip(
+            best.tolist(), score.tolist(), values, passages, strict=True
+        )
     ]
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, lite
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.ports import Encoded, Pending
+from rag_memory_plugins.retrieval.sentences import passages
 from rag_memory_plugins.retrieval.traits import index_text
 from rag_memory_plugins.stores.rows import in_batches, keyword_row, message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
@@ -100,6 +101,7 @@ def store(
             "data": made.vectors.astype("<f2").tobytes(),
             "passages": None if made.passages is None else made.passages.tobytes(),
             "width": None if made.passages is None else made.passages.shape[1],
+            "spans": _spans(item.text, made),
         }
         for item, made in zip(pending, encoded, strict=True)
     ]
@@ -119,6 +121,14 @@ def store(
     settled = [{"s": item.seq, "o": item.scope_id, "i": index_id} for item in pending]
     connection.execute(_SETTLE, settled)
     return written
+
+
+def _spans(text: str, made: Encoded) -> bytes | None:
+    """Where the passages stand, of a text that has several."""
+    if made.passages is None or len(made.passages) < 2:
+        return None
+    spans = passages(text)
+    return np.array(spans, "<i4").tobytes() if len(spans) == len(made.passages) else None
 
 
 def texts(connection: Connection, seqs: Sequence[int]) -> list[Pending]:
@@ -214,7 +224,7 @@ _DUE: Final = (
 _INSERT_VECTOR: Final = (
     upsert(vectors)
     .from_select(
-        ["index_id", "scope_id", "seq", "data", "passages", "width"],
+        ["index_id", "scope_id", "seq", "data", "passages", "width", "spans"],
         # Only of a message that exists in this transaction: an erase cannot be undone by a worker.
         select(
             bindparam("i"),
@@ -223,6 +233,7 @@ _INSERT_VECTOR: Final = (
             bindparam("data"),
             bindparam("passages"),
             bindparam("width"),
+            bindparam("spans"),
         ).where(keywords.c.seq == bindparam("s")),
     )
     .on_conflict_do_nothing()

@@ -137,6 +137,7 @@ vectors: Final = _table(
     Column("data", LargeBinary, nullable=False),  # float16, the pieces one after the other
     Column("passages", LargeBinary),  # int8, `width` a passage; not every embedder gives them
     Column("width", Integer),
+    Column("spans", LargeBinary),  # int32, where each passage starts and ends in its text
     UniqueConstraint("index_id", "seq"),
     Index("vectors_scope", "index_id", "scope_id"),
 )
@@ -258,10 +259,19 @@ def _sizes(connection: Connection) -> None:
     )
 
 
+def _spans(connection: Connection) -> None:
+    """Where passages stand; those of what was embedded before are found when they are shown."""
+    metadata.create_all(connection)
+    held = {column["name"] for column in inspect(connection).get_columns(vectors.name)}
+    if "spans" not in held:
+        connection.exec_driver_sql("ALTER TABLE vectors ADD COLUMN spans BLOB")
+
+
 MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [
     ("first", _first),
     ("recall columns", _recall_columns),
     ("sizes and summaries", _sizes),
+    ("spans of passages", _spans),
 ]
 
 

@@ -108,12 +108,12 @@ def refresh(
     if place.vid is not None and place.vid > loaded.vid:
         wanted = {"index": index_id, "scope": place.id, "vid": loaded.vid}
         for part in connection.execute(_NEW_VECTORS, wanted).partitions(PART):
-            seqs, blobs, short, widths = zip(*part, strict=True)
+            seqs, blobs, short, widths, spans = zip(*part, strict=True)
             flat = from_halves(np.frombuffer(b"".join(blobs), "<f2"))
             counts = np.fromiter(map(len, blobs), np.int64, len(blobs)) // (2 * dimension)
             rows_of = loaded.corpus.row_of(seqs)
             loaded.dense.put(loaded.corpus, rows_of, flat.reshape(-1, dimension), counts)
-            loaded.passages.put(rows_of, short, widths)
+            loaded.passages.put(rows_of, short, widths, spans)
         loaded.vid = place.vid
 
 
@@ -176,6 +176,7 @@ def hits_of(
             group=stored[seq].group,
             tokens=stored[seq].tokens,
             passages=item.passages,
+            spans=item.spans,
         )
         for item, seq, some in zip(ranked, seqs, around, strict=True)
         if seq in stored
@@ -241,7 +242,7 @@ _NEW_ROWS: Final = (
     .order_by(keywords.c.seq)
 )
 _NEW_VECTORS: Final = (
-    select(vectors.c.seq, vectors.c.data, vectors.c.passages, vectors.c.width)
+    select(vectors.c.seq, vectors.c.data, vectors.c.passages, vectors.c.width, vectors.c.spans)
     .where(
         vectors.c.index_id == bindparam("index"),
         vectors.c.scope_id == bindparam("scope"),
