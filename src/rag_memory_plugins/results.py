@@ -34,8 +34,8 @@ class Hit:
 
     `parts` add up to `score`. `session` is where it was said, `neighbours` the messages just
     before and after it in that session. `seq` is its place in the log, `group` its tool group's,
-    `tokens` what it was counted as when it was stored, `passages` the cosine of each of its passages
-    to the question (`retrieval.sentences.passages`), when a context asked for them, and `spans`
+    `tokens` what it was counted as when it was stored, `passages` the score of each of its passages
+    (`retrieval.sentences.passages`) beside all others, when a context asked for them, and `spans`
     where each stands in what is searched of the message, if that was kept.
     """
 

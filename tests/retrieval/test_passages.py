@@ -34,7 +34,6 @@ def filled(rows, order=None, parts=1, spans=()):
 COUNTS = [1, 7, 0, 3, 12, 1, 0, 5] * 60
 ROWS = field(COUNTS)
 QUESTIONS = vectors(10, seed=1)
-ALL = np.ones(len(ROWS), np.bool_)
 
 
 def cosines(rows, question):
@@ -48,35 +47,28 @@ def exact(rows, question, count):
 
 
 @pytest.mark.parametrize("question", range(len(QUESTIONS)))
-def test_the_first_rows_are_those_of_the_nearest_passages(question):
+def test_the_coarse_look_is_about_the_cosine_of_each_rows_best_passage(question):
     near = filled(ROWS).near(QUESTIONS[question], len(ROWS))
-    assert near.first(ALL, 16).tolist() == exact(ROWS, QUESTIONS[question], 16)
+    assert near.coarse() == pytest.approx(near.best, abs=0.04)
 
 
-def test_only_eligible_rows_are_first():
-    near = filled(ROWS).near(QUESTIONS[0], len(ROWS))
-    eligible = ALL.copy()
-    eligible[exact(ROWS, QUESTIONS[0], 5)] = False
-    expected = exact(ROWS, QUESTIONS[0], 21)[5:]
-    assert near.first(eligible, 16).tolist() == expected
-
-
-@pytest.mark.parametrize("eligible", [~ALL, np.array(COUNTS) == 0])
-def test_nothing_is_first_where_no_row_that_may_be_has_passages(eligible):
-    assert not len(filled(ROWS).near(QUESTIONS[0], len(ROWS)).first(eligible, 16))
+@pytest.mark.parametrize("question", range(len(QUESTIONS)))
+def test_the_nearest_rows_are_among_the_first_of_the_coarse_look(question):
+    near = filled(ROWS).near(QUESTIONS[question], len(ROWS))
+    leading = np.argsort(-near.coarse(), kind="stable")[:64]
+    assert set(exact(ROWS, QUESTIONS[question], 16)) <= set(leading.tolist())
 
 
 @pytest.mark.parametrize("parts", [2, 7, 100])
 def test_passages_put_one_after_the_other_are_as_those_put_at_once(parts):
     one, other = (filled(ROWS, parts=n).near(QUESTIONS[0], len(ROWS)) for n in (1, parts))
     assert one.pairs.tobytes() == other.pairs.tobytes()
-    assert one.first(ALL, 16).tolist() == other.first(ALL, 16).tolist()
+    assert one.coarse().tolist() == other.coarse().tolist()
 
 
 def test_rows_may_be_put_in_any_order():
     mixed = np.random.default_rng(2).permutation(len(ROWS))
     near = filled(ROWS, order=mixed, parts=5).near(QUESTIONS[0], len(ROWS))
-    assert near.first(ALL, 16).tolist() == exact(ROWS, QUESTIONS[0], 16)
     assert near.best == pytest.approx(
         [max(some, default=0.0) for some in cosines(ROWS, QUESTIONS[0])], abs=1e-6
     )
@@ -85,21 +77,20 @@ def test_rows_may_be_put_in_any_order():
 def test_every_passage_of_a_row_has_its_cosine():
     near = filled(ROWS).near(QUESTIONS[0], len(ROWS))
     rows = np.array([4, 2, 300, 1])
+    begins, places = near.places(rows)
+    found = near.cosines(near.vectors[places])
     expected = cosines(ROWS, QUESTIONS[0])
-    for row, found in zip(rows, near.cosines_of(rows), strict=True):
-        assert found == pytest.approx(tuple(expected[row]), abs=1e-6)
+    assert begins.tolist() == [0, 12, 12, 24]
+    assert found == pytest.approx(np.concatenate([expected[row] for row in rows]), abs=1e-6)
 
 
-def test_rows_are_alike_by_their_best_passages():
-    near = filled(ROWS).near(QUESTIONS[0], len(ROWS))
-    rows = np.arange(100)
-    best = np.zeros((len(rows), WIDTH))
-    for row in rows:
-        if len(some := cosines([ROWS[row]], QUESTIONS[0])[0]):
-            best[row] = ROWS[row][np.argmax(some)]
-    best /= np.maximum(np.linalg.norm(best, axis=1, keepdims=True), 1e-6)
-    before = np.tril_indices(len(rows), -1)
-    assert near.alike(rows)[before] == pytest.approx((best @ best.T)[before], abs=1e-5)
+def test_a_sample_is_even_over_the_scope_however_its_passages_came():
+    mixed = np.random.default_rng(3).permutation(len(ROWS))
+    one, other = (filled(ROWS, order=o).near(QUESTIONS[0], len(ROWS)) for o in (None, mixed))
+    total = sum(COUNTS)
+    assert one.sample(10).tolist() == [at * total // 10 for at in range(10)]
+    assert one.vectors[one.sample(10)].tolist() == other.vectors[other.sample(10)].tolist()
+    assert one.sample(total + 5).tolist() == list(range(total))
 
 
 def test_a_row_says_where_its_passages_stand_if_that_was_kept():

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["amade"]
 
 FACTS: Final = 100
-FOCUS: Final = 64
-"""Messages that are looked at for a single passage, beside those that are found as a whole."""
+PASSAGE: Final = 20
+"""Tokens of a short passage with its line: as many passages are looked for as have room, and their
+messages with them."""
+MOST_PASSAGES: Final = 256
 SHORT: Final = 40
 MAX_TOKENS: Final = 10**9
 OPEN_SHARE: Final = 0.7
@@ -59,7 +61,8 @@ async def amade(
         room = budget.available if budget.retrieved is None else budget.retrieved
         hits = min(MAX_HITS, 40 + 2 * room // _usual(view))
         window = settings.strategy.window
-        found = await search(hits, recall=settings.strategy.recall, focus=FOCUS, neighbours=window)
+        focus = min(MOST_PASSAGES, max(1, room // PASSAGE))
+        found = await search(hits, recall=settings.strategy.recall, focus=focus, neighbours=window)
     facts: list[SummaryLine] = []
     degraded: list[str] = list(found.degraded)
     if memory.facts is not None and budget.facts != 0:

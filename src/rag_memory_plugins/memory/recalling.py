@@ -2,7 +2,7 @@
 
 Two orders take turns. By rank, a message is taken for what it is as a whole; by passage, for its
 one sentence that is nearest to the question. Where messages are short the first decides alone;
-where they are long, the second gets half of the room. Of a long message only the passages that were
+where they are long, the second gets most of the room. Of a long message only the passages that were
 taken are shown.
 """
 
@@ -28,7 +28,7 @@ LENGTH_PENALTY: Final = 0.2
 """What length costs: hits are taken by score - 0.2 ln(tokens), more of them instead of longer."""
 LONG: Final = 128
 """Tokens above which a message is shown by its passages: about what one vector takes in."""
-BY_PASSAGE: Final = 0.5
+BY_PASSAGE: Final = 0.8
 """What the order by passage gets of the room where all messages are long."""
 GROUP: Final = 160
 """Tokens of a recalled tool group: its longest texts are shortened to that."""
@@ -46,7 +46,7 @@ class _Candidate:
     """A hit that may be taken: whole, or passage by passage."""
 
     unit: Unit
-    cosines: tuple[float, ...]
+    scores: tuple[float, ...]
     long: bool
     whole: StoredMessage
     score: float
@@ -58,11 +58,24 @@ class _Candidate:
     def size(self) -> int:
         """Tokens of what would be taken first, about."""
         tokens = self.unit.tokens
-        return max(6, tokens // len(self.cosines) if self.long and self.cosines else tokens)
+        return max(6, tokens // len(self.scores) if self.long and self.scores else tokens)
 
     def best(self) -> int:
         """The passage to take first."""
-        return max(range(len(self.cosines)), key=self.cosines.__getitem__, default=0)
+        return max(range(len(self.scores)), key=self.scores.__getitem__, default=0)
+
+    def text(self, at: int) -> str:
+        """A passage of a long message; "" where its passages are not those that were scored."""
+        self.find()
+        if not self.long or len(self.spans) != len(self.scores):
+            return ""
+        start, end = self.spans[at]
+        return self.whole.message.content[start:end]
+
+    def find(self) -> None:
+        """Where its passages stand."""
+        if self.long and not self.spans:
+            self.spans = _spans(self.whole.message, self.known)
 
     def show(self) -> None:
         """Give the unit the messages with only the passages that were taken."""
@@ -72,9 +85,8 @@ class _Candidate:
 
     def _shown(self, taken: set[int]) -> list[StoredMessage]:
         message = self.whole.message
-        if not self.spans:
-            self.spans = _spans(message, self.known)
-        if len(taken) == len(self.spans) or len(self.spans) != len(self.cosines):
+        self.find()
+        if len(taken) == len(self.spans) or len(self.spans) != len(self.scores):
             return [self.whole]
         text, last = "", -1
         for at in sorted(taken):
@@ -119,14 +131,16 @@ class _Filling:
         self.before = draft.tokens()
         self.used = draft.frame("retrieved")
         self.order: list[tuple[_Candidate, int]] = []
+        self.said: set[str] = set()
 
     def fill(self, candidates: Sequence[_Candidate]) -> None:
-        """By rank up to its share, by passage up to the rest, by rank to the end."""
+        """The first, by rank up to its share, by passage up to the rest, by rank to the end."""
         ranked = [(item, item.best()) for item in sorted(candidates, key=_worth, reverse=True)]
         nearest = sorted(_nearest(candidates), key=lambda entry: -entry[0])
         tokens = sum(item.unit.tokens for item in candidates)
         long = sum(item.unit.tokens for item in candidates if item.long) / max(1, tokens)
         first = self.used + int((self.room - self.used) * (1 - BY_PASSAGE * long))
+        self.take(ranked[:1], self.room)  # whatever its size: a small room holds nothing better
         self.take(ranked, first)
         self.take([(item, at) for _, item, at in nearest], self.room)
         self.take(ranked, self.room)
@@ -145,6 +159,9 @@ class _Filling:
             cost = item.size() + (GAP_TOKENS if item.long else 0)
             if self.used + cost > limit:
                 continue
+            text = item.text(at)
+            if text and text in self.said:
+                continue  # a long message says it again; one that says only this is shown
             if not item.taken:
                 cost += LINE_TOKENS if item.long else 0
                 cost += self.days.cost(entry.message.time.date() for entry in item.unit.items)
@@ -152,6 +169,7 @@ class _Filling:
                     continue
                 self.days.days |= {entry.message.time.date() for entry in item.unit.items}
             self.used += cost
+            self.said.add(text)
             item.taken.add(at)
             self.order.append((item, at))
 
@@ -170,6 +188,7 @@ class _Filling:
             while over > 0 and self.order:
                 item, at = self.order.pop()
                 item.taken.discard(at)
+                self.said.discard(item.text(at))
                 over -= item.size()
 
 
@@ -179,13 +198,13 @@ def _worth(item: _Candidate) -> float:
 
 
 def _nearest(candidates: Sequence[_Candidate]) -> Iterator[tuple[float, _Candidate, int]]:
-    """(cosine, candidate, passage) of every passage; a short message is one."""
+    """(score, candidate, passage) of every passage; a short message is one."""
     for item in candidates:
         if item.long:
-            for at, cosine in enumerate(item.cosines):
-                yield cosine, item, at
-        elif item.cosines:
-            yield max(item.cosines), item, item.best()
+            for at, score in enumerate(item.scores):
+                yield score, item, at
+        elif item.scores:
+            yield max(item.scores), item, item.best()
 
 
 def _candidates(

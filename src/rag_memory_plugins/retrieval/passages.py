@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isqrt
 from typing import Final
 
 import numpy as np
@@ -20,16 +19,12 @@ from numpy.typing import NDArray
 
 from rag_memory_plugins.retrieval.columns import Column
 from rag_memory_plugins.retrieval.dense import SLICE, products
-from rag_memory_plugins.retrieval.fusion import best_rows
-from rag_memory_plugins.retrieval.late import ONE_THREAD
 
 __all__ = ["Near", "Passages"]
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
-LEADING: Final = 8
-"""Rows looked at in full for each that is wanted."""
 PAIR: Final = 4_096
 """What the second passage of a pair is multiplied by: products are whole numbers below half of it,
 and one of a pair below 2^24, so that it is exact and comes apart again."""
@@ -109,7 +104,9 @@ class Passages:
         counts[held] = self._counts.values
         pairs, spans = self._pairs.values, self._spans.values
         asked = query.astype(np.float32)
-        return Near(asked, self._vectors.values, pairs, spans, held, firsts, starts, counts)
+        return Near(
+            asked, self._vectors.values, pairs, spans, held, firsts, starts, counts, self._step
+        )
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,8 @@ class Near:
     """A question beside passages.
 
     `held` are the rows that have any, in the order of the passages, and `firsts` where theirs
-    begin; `starts` and `counts` say by row where its passages begin, and how many they are.
+    begin; `starts` and `counts` say by row where its passages begin, and how many they are. `step`
+    is what a coarse number stands for.
     """
 
     asked: Floats
@@ -128,6 +126,7 @@ class Near:
     firsts: NDArray[np.int64]
     starts: NDArray[np.int64]
     counts: NDArray[np.int64]
+    step: float
 
     @cached_property
     def has(self) -> NDArray[np.bool_]:
@@ -138,83 +137,52 @@ class Near:
     @property
     def best(self) -> NDArray[np.float64]:
         """The cosine of every row's best passage; 0 for a row without."""
-        return self._best_of_all(self._cosines(self.vectors))
-
-    def first(self, eligible: NDArray[np.bool_], count: int) -> Rows:
-        """The rows of the `count` nearest passages, of those that lead by a coarse look."""
-        leading = self._best_of_all(self._coarse())
-        rows = best_rows(leading, eligible & self.has, LEADING * count)
-        best = np.full(len(self.counts), -np.inf)
-        if len(rows):
-            cosines, begins, _ = self._looked(rows)
-            best[rows] = np.maximum.reduceat(cosines, begins)
-        return best_rows(best, eligible, count)
-
-    def cosines_of(self, rows: Rows) -> list[tuple[float, ...]]:
-        """The cosines of each row's passages."""
-        cosines = self._looked(rows)[0].tolist()
-        ends = np.cumsum(self.counts[rows]).tolist()
-        return [tuple(cosines[low:high]) for low, high in zip([0, *ends], ends, strict=False)]
+        return self._best_of_all(self.cosines(self.vectors))
 
     def spans_of(self, rows: Rows) -> list[tuple[tuple[int, int], ...]]:
         """Where each row's passages stand in its text; nothing where nobody kept it."""
-        spans = self.spans[self._places(rows)[1]]
+        spans = self.spans[self.places(rows)[1]]
         pairs = list(zip(spans[:, 0].tolist(), spans[:, 1].tolist(), strict=True))
         ends = np.cumsum(self.counts[rows]).tolist()
         found = (pairs[low:high] for low, high in zip([0, *ends], ends, strict=False))
         return [tuple(some) if some and some[-1][1] else () for some in found]
 
-    def alike(self, rows: Rows) -> Floats:
-        """Cosines of these rows' best passages to those of the rows before them.
-
-        Shape (rows, rows), of which what is right of the diagonal says nothing.
-        """
-        has = self.has[rows]
-        vectors = np.zeros((len(rows), len(self.asked)), np.float32)
-        if has.any():
-            cosines, begins, places = self._looked(rows[has])
-            best = np.repeat(np.maximum.reduceat(cosines, begins), self.counts[rows[has]])
-            hits = np.flatnonzero(cosines == best)
-            vectors[has] = self.vectors[places[hits[np.searchsorted(hits, begins)]]]
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-        result = np.zeros((len(rows), len(rows)), np.float32)
-        # In blocks that BLAS leaves to one thread: its helpers spin on after each product.
-        step = isqrt(ONE_THREAD // len(self.asked))
-        with np.errstate(invalid="ignore"):  # see `dense.products`
-            for low in range(0, len(rows), step):
-                for at in range(0, low + 1, step):
-                    one, other = vectors[low : low + step], vectors[at : at + step]
-                    result[low : low + step, at : at + step] = one @ other.T
-        return result
-
-    def _best_of_all(self, scores: Floats) -> NDArray[np.float64]:
-        best = np.zeros(len(self.counts))
-        best[self.held] = np.maximum.reduceat(scores, self.firsts)
-        return best
-
-    def _looked(self, rows: Rows) -> tuple[Floats, Rows, Rows]:
-        """(cosine of every passage of these rows, where each row's begin among them, places)."""
-        begins, places = self._places(rows)
-        return self._cosines(self.vectors[places]), begins, places
-
-    def _places(self, rows: Rows) -> tuple[Rows, Rows]:
-        counts = self.counts[rows]
-        begins = np.cumsum(counts) - counts
-        return begins, np.repeat(self.starts[rows] - begins, counts) + np.arange(counts.sum())
-
-    def _coarse(self) -> Floats:
-        """What orders all passages about as their cosines do."""
+    def coarse(self) -> NDArray[np.float64]:
+        """About the cosine of every row's best passage; 0 for a row without."""
         length = max(float(np.linalg.norm(self.asked)), 1.0)
         both = products(self.pairs, np.rint(self.asked * np.float32(COARSE / length)))
         scores = np.empty((len(both), 2), np.float32)
         np.rint(both / np.float32(PAIR), out=scores[:, 1])
         np.subtract(both, PAIR * scores[:, 1], out=scores[:, 0])
-        return scores.reshape(-1)[: len(self.vectors)]
+        return (
+            self._best_of_all(scores.reshape(-1)[: len(self.vectors)]) * self.step / length / COARSE
+        )
 
-    def _cosines(self, vectors: NDArray[np.int8]) -> Floats:
+    def places(self, rows: Rows) -> tuple[Rows, Rows]:
+        """(where each row's passages begin among those of all these rows, the place of each)."""
+        counts = self.counts[rows]
+        begins = np.cumsum(counts) - counts
+        return begins, np.repeat(self.starts[rows] - begins, counts) + np.arange(counts.sum())
+
+    def sample(self, count: int) -> Rows:
+        """Places of so many passages, evenly over the scope from its oldest row to its newest."""
+        ends = np.cumsum(self.counts)
+        total = int(ends[-1])
+        wanted = np.arange(min(count, total)) * total // min(count, total)
+        rows = np.searchsorted(ends, wanted, side="right")
+        places: Rows = self.starts[rows] + wanted - (ends[rows] - self.counts[rows])
+        return places
+
+    def cosines(self, vectors: NDArray[np.int8]) -> Floats:
+        """The question's cosine to each of these vectors of passages."""
         cosines = np.empty(len(vectors), np.float32)
         for start in range(0, len(vectors), SLICE):
             part = vectors[start : start + SLICE].astype(np.float32)
             cosines[start : start + SLICE] = products(part, self.asked)
         cosines /= max(float(self.asked @ self.asked), 1.0)
         return cosines
+
+    def _best_of_all(self, scores: Floats) -> NDArray[np.float64]:
+        best = np.zeros(len(self.counts))
+        best[self.held] = np.maximum.reduceat(scores, self.firsts)
+        return best

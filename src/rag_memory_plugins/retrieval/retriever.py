@@ -25,6 +25,7 @@ from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.fusion import Lane, Scores, best_rows, fuse, standardized
 from rag_memory_plugins.retrieval.late import TokenSource, late_scores, token_weights
 from rag_memory_plugins.retrieval.lexical import bm25
+from rag_memory_plugins.retrieval.nearest import Found, found
 from rag_memory_plugins.retrieval.ordering import diversified, recency
 from rag_memory_plugins.retrieval.passages import Near, Passages
 from rag_memory_plugins.retrieval.silence import signals_of
@@ -39,7 +40,7 @@ COSINE_FLOOR: Final = 0.03
 LATE_FLOOR: Final = 0.01
 PASSAGE_FLOOR: Final = 0.03
 NEWER_FIRST: Final = 400
-NEWER_LIKE: Final = 0.35
+NEWER_LIKE: Final = 0.3
 NEWER_BY: Final = 0.001
 """Of the first 400, one whose best passage has this cosine to an older one's is raised above it."""
 MOST_CANDIDATES: Final = 4
@@ -72,8 +73,8 @@ class Question:
 class Ranked:
     """One row of a ranking; `parts` add up to `score`.
 
-    `passages` are the cosines of its passages, and `spans` where each stands in its text, if that
-    is known.
+    `passages` are the scores of its passages beside all others (`retrieval.nearest`), and `spans`
+    where each stands in its text, if that is known.
     """
 
     row: int
@@ -146,35 +147,36 @@ def rank(
         _diversify(best, dense, parts, settings)
         ranking.ran("diversity")
     best = best[:limit]
+    looked = None
     if near is not None and focus:
-        best = _focused(best, near, eligible, parts, focus)
+        looked = found(near, total, eligible, best)
+        best = _focused(best, looked, parts, focus)
         ranking.ran("focus")
-    ranking.rows = _ranked(best, parts, near if focus else None)
+    ranking.rows = _ranked(best, parts, near, looked)
     return ranking
 
 
 def _focused(
     best: NDArray[np.intp],
-    near: Near,
-    eligible: NDArray[np.bool_],
+    found: Found,
     parts: dict[str, Scores],
     focus: int,
 ) -> NDArray[np.intp]:
-    """The best rows with those of the nearest passages; of like ones the newer stands above.
+    """The best rows with those of the `focus` best passages; of like ones the newer stands above.
 
     What was said anew has mostly changed; what it changed has the better words of the question.
     """
-    more = near.first(eligible, focus)
+    more = found.first(focus)
     rows = np.concatenate([best, more[~np.isin(more, best)]])
     whole = np.sum([part[rows] for part in parts.values()], axis=0)
     looked = np.sort(rows[np.argsort(-whole, kind="stable")][:NEWER_FIRST])
-    alike = np.tril(near.alike(looked) >= NEWER_LIKE, -1)
+    alike = np.tril(found.alike(looked) >= NEWER_LIKE, -1)
     whole = np.sum([part[looked] for part in parts.values()], axis=0)
     raised = whole.copy()
     # The oldest first: what is raised raises what came after.
     for at in np.flatnonzero(alike.any(axis=1)).tolist():
         raised[at] = max(raised[at], raised[:at][alike[at, :at]].max() + NEWER_BY)
-    part = np.zeros(len(eligible))
+    part = np.zeros(len(next(iter(parts.values()))))
     part[looked] = raised - whole
     parts["newer"] = part
     total = np.sum([some[rows] for some in parts.values()], axis=0)
@@ -214,7 +216,9 @@ def _narrow(
         eligible &= np.isin(corpus.seq, allowed, assume_unique=True)
 
 
-def _ranked(best: NDArray[np.intp], parts: dict[str, Scores], near: Near | None) -> list[Ranked]:
+def _ranked(
+    best: NDArray[np.intp], parts: dict[str, Scores], near: Near | None, found: Found | None
+) -> list[Ranked]:
     """These rows, each with its score and the parts of it."""
     columns = [part[best] for part in parts.values()]
     score = np.zeros(len(best))
@@ -222,8 +226,8 @@ def _ranked(best: NDArray[np.intp], parts: dict[str, Scores], near: Near | None)
         score += column
     values = zip(*(column.tolist() for column in columns), strict=True)
     passages: Iterable[tuple[Any, ...]] = repeat((), len(best))
-    if near is not None:
-        passages = zip(near.cosines_of(best), near.spans_of(best), strict=True)
+    if near is not None and found is not None:
+        passages = zip(found.of(best), near.spans_of(best), strict=True)
     return [
         Ranked(
             row,
