@@ -101,7 +101,8 @@ class Encoded:
     `vectors` are unit float32 of shape (pieces, dimension), one piece for a query. `tokens` are of
     shape (tokens, width), each row of about the same length; `spans` says of a query's tokens which
     characters each stands for. `passages` are of shape (passages, width), a row for each of
-    `sentences.passages(text)` and one for a query, all of the same length.
+    `sentences.passages(text)` and one for a query, all of the same length, their most telling
+    numbers first: a first look takes the first half.
     """
 
     vectors: Vectors

@@ -30,6 +30,9 @@ PAIR: Final = 4_096
 and one of a pair below 2^24, so that it is exact and comes apart again."""
 COARSE: Final = 44
 """Length of a coarse vector, and of a coarse question: the product of both is below half a `PAIR`."""
+WIDTH: Final = 64
+"""Numbers of a coarse vector, the first of its passage's. Those of the default embedder come in the
+order of what they tell: of the 128 best messages 127 are among the 512 that lead by half of them."""
 
 
 class Passages:
@@ -82,13 +85,13 @@ class Passages:
         if self._vectors is None or self._pairs is None:
             self._vectors = Column(np.int8, flat.shape[1])
             # As float32, because a product of int8 is computed without BLAS, ten times slower.
-            self._pairs = Column(np.float32, flat.shape[1])
+            self._pairs = Column(np.float32, min(WIDTH, flat.shape[1]))
             # Whole, and so the same whichever vector comes first: all are of about one length.
             self._step = max(1.0, np.rint(np.linalg.norm(flat[0].astype(np.float32)) / COARSE))
         at = np.arange(len(self._vectors), len(self._vectors) + len(flat))
         self._vectors.extend(flat)
         self._pairs.resize((len(self._vectors) + 1) // 2)
-        coarse = np.rint(flat / np.float32(self._step))
+        coarse = np.rint(flat[:, :WIDTH] / np.float32(self._step))
         second = at % 2 == 1
         self._pairs.values[at[~second] // 2] += coarse[~second]
         self._pairs.values[at[second] // 2] += PAIR * coarse[second]
@@ -149,14 +152,15 @@ class Near:
 
     def coarse(self) -> NDArray[np.float64]:
         """About the cosine of every row's best passage; 0 for a row without."""
-        length = max(float(np.linalg.norm(self.asked)), 1.0)
-        both = products(self.pairs, np.rint(self.asked * np.float32(COARSE / length)))
+        asked = self.asked[: self.pairs.shape[1]]
+        length = max(float(np.linalg.norm(asked)), 1.0)
+        both = products(self.pairs, np.rint(asked * np.float32(COARSE / length)))
         scores = np.empty((len(both), 2), np.float32)
         np.rint(both / np.float32(PAIR), out=scores[:, 1])
         np.subtract(both, PAIR * scores[:, 1], out=scores[:, 0])
-        return (
-            self._best_of_all(scores.reshape(-1)[: len(self.vectors)]) * self.step / length / COARSE
-        )
+        best = self._best_of_all(scores.reshape(-1)[: len(self.vectors)])
+        # The numbers left out tell as much, each for its share of the question.
+        return best * (self.step / length / COARSE)
 
     def places(self, rows: Rows) -> tuple[Rows, Rows]:
         """(where each row's passages begin among those of all these rows, the place of each)."""
