@@ -79,6 +79,7 @@ MAY_IMPORT = {
     "redis": {"stores/redis.py"},
     "psycopg": {"stores"},
     "llama_index": {"llama_index", "cli"},
+    "llama_index_instrumentation": {"llama_index"},
     "langchain": {"langchain", "cli"},
     "langchain_classic": {"langchain"},
     "langchain_community": {"langchain"},

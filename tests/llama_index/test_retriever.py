@@ -41,7 +41,8 @@ def test_a_node_says_who_said_it_and_when(ann: Conversation) -> None:
     (node,) = MemoryRetriever(ann, limit=1).retrieve("when did I move to Lisbon?")
     time = node.metadata.pop("time")
     assert time.endswith("+00:00")
-    assert node.metadata == {"id": "m/1", "session": "monday", "role": "user", "name": "Ann"}
+    said = {"id": "m/1", "session": "monday", "role": "user", "name": "Ann"}
+    assert node.metadata == {**said, "tenant": "acme"}
 
 
 def test_the_model_sees_time_and_speaker_beside_the_text(ann: Conversation) -> None:

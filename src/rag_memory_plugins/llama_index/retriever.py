@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.filters import Filter, combined
+from rag_memory_plugins.llama_index.nodes import node_of
 from rag_memory_plugins.memory.conversation import Conversation
-from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.portal import strict
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class MemoryRetriever(BaseRetriever):
     """Remembered messages as nodes, best first; one a message, so no text comes twice.
 
     A node's id holds tenant, user and session beside the message's id, so that nodes of two
-    tenants never merge in a fusion. Metadata: session, role, time (ISO 8601), name, id.
+    tenants never merge in a fusion. Metadata: tenant, session, role, time (ISO 8601), name, id.
     `where` is a `Filter` that every node's message matches.
 
     >>> import tempfile, pathlib
@@ -80,21 +79,5 @@ class MemoryRetriever(BaseRetriever):
         return [self._node(hit) for hit in hits]
 
     def _node(self, hit: Hit) -> NodeWithScore:
-        message = hit.message
         scope = self._conversation.namespace.scope
-        said_in = Namespace(scope.tenant, scope.user, hit.session)
-        metadata = {
-            "time": message.time.isoformat(),
-            "role": message.role,
-            "name": message.name,
-            "session": hit.session,
-            "id": message.id,
-        }
-        node = TextNode(
-            id_=f"{said_in.key}/{quote(message.id, safe='')}",
-            text=message.content,
-            metadata={key: value for key, value in metadata.items() if value is not None},
-            excluded_llm_metadata_keys=["session", "id"],
-            excluded_embed_metadata_keys=list(metadata),
-        )
-        return NodeWithScore(node=node, score=hit.score)
+        return NodeWithScore(node=node_of(hit.message, scope, hit.session), score=hit.score)
