@@ -397,6 +397,14 @@ class MessageLog(Protocol):
     async def amessages(self, namespace: Namespace) -> Messages:
         """Every message of the session, in order."""
 
+    async def aaround(
+        self, namespace: Namespace, ids: Sequence[str], before: int, after: int
+    ) -> list[Messages]:
+        """The session's messages of these ids with so many before and after each, in order.
+
+        Windows that overlap or touch are one. An id that is not stored here has none.
+        """
+
     async def anamespaces(self) -> list[Namespace]:
         """Every session of every tenant: for the owner of the store only."""
 

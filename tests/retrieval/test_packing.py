@@ -53,7 +53,10 @@ TIMES = st.one_of(
     st.datetimes(),
     st.datetimes(timezones=st.just(timezone(timedelta(hours=3)))),
 )
-NODES = st.lists(st.builds(Node, st.sampled_from("abcdefgh"), TEXTS, SCORES, TIMES), max_size=14)
+AROUND = st.one_of(st.just(""), st.sampled_from(["page: 3\n\n", "\n-- Ann", " "]), TEXTS)
+NODES = st.lists(
+    st.builds(Node, st.sampled_from("abcdefgh"), TEXTS, SCORES, TIMES, AROUND, AROUND), max_size=14
+)
 
 
 def named(*texts: str) -> list[Node]:
@@ -95,7 +98,7 @@ def test_the_joined_text_is_within_the_budget_and_every_node_is_accounted_for(
         )
 
     result = packed()
-    assert result.text == separator.join(node.text for node in result.nodes)
+    assert result.text == separator.join(node.shown for node in result.nodes)
     assert result.tokens == counter.count(result.text) <= budget == result.available
     assert (result.kept, result.original) == (len(result.nodes), len(nodes))
     assert len(set(result.places)) == len(result.places)
@@ -104,8 +107,10 @@ def test_the_joined_text_is_within_the_budget_and_every_node_is_accounted_for(
     assert dropped | set(result.places) == set(range(len(nodes)))
     assert not dropped & set(result.places)
     for node, place in zip(result.nodes, result.places, strict=True):
-        assert replace(node, text="") == pytest.approx(replace(nodes[place], text=""), nan_ok=True)
-        assert (node.text == nodes[place].text) == (place not in shortened)
+        given, bare = nodes[place], {"text": "", "before": "", "after": ""}
+        assert replace(node, **bare) == pytest.approx(replace(given, **bare), nan_ok=True)
+        assert (node.before, node.after) in {(given.before, given.after), ("", "")}
+        assert (node.shown == given.shown) == (place not in shortened)
         assert node.text.strip()
     assert repr(packed()) == repr(result)
 
@@ -173,6 +178,41 @@ def test_where_no_sentence_fits_words_are_kept_with_a_mark():
     packed = pack([Node("a", "天" * 300)], 10, EXACT)
     assert packed.text.startswith("天天")
     assert packed.text.endswith(" …")
+
+
+def test_what_stands_around_a_text_counts_and_is_not_shortened_with_it():
+    text = "It rained for days. The boat is green."
+    node = Node("a", text, before="page: 3\n\n", after="\n-- Ann")
+    packed = pack([node], 11, WORDS, query="colour of the boat", min_nodes=1)
+    assert packed.text == "page: 3\n\nThe boat is green.\n-- Ann"
+    assert (packed.nodes[0].text, packed.tokens) == ("The boat is green.", 11)
+    assert why(packed) == {"a": "shortened: over the budget"}
+
+
+@pytest.mark.parametrize(
+    ("budget", "text"),
+    [(8, "The boat is green."), (5, "The boat …"), (3, "The …")],
+)
+def test_what_stands_around_a_text_goes_before_the_text_does(budget, text):
+    before = "written in the second year of the harbour office\n\n"
+    packed = pack([Node("a", "The boat is green.", before=before)], budget, WORDS)
+    assert packed.text == text
+
+
+def test_what_stands_around_the_one_to_be_shortened_is_not_left_out():
+    long = Node("b", "It rained for days. We sat inside.", 0.5, before="said by Ann on Monday: ")
+    packed = pack([Node("a", "We met.", 1), long], 10, WORDS, min_nodes=1)
+    assert packed.text == "We met."
+    packed = pack([Node("a", "We met.", 1), long], 14, WORDS, min_nodes=1)
+    assert packed.text == "We met.\n\nsaid by Ann on Monday: We sat inside."
+
+
+def test_the_same_text_with_something_else_around_it_is_no_repeat():
+    ann = Node("a", "The boat is green.", 3, before="Ann: ")
+    again, bob = replace(ann, id="b", score=2), replace(ann, id="c", score=1, before="Bob: ")
+    packed = pack([ann, again, bob], 100, WORDS)
+    assert ids(packed) == "ac"
+    assert why(packed) == {"b": "dropped: equal to a"}
 
 
 def test_one_giant_node_is_cut_to_the_budget():
@@ -354,6 +394,7 @@ def test_what_was_dropped_for_its_length_makes_nothing_else_a_repeat():
         ({"separator": None}, InvalidInput, "separator"),
         ({"nodes": ["text"]}, InvalidInput, "nodes"),
         ({"nodes": [Node("a", b"text")]}, InvalidInput, "nodes"),
+        ({"nodes": [Node("a", "text", before=None)]}, InvalidInput, "nodes"),
         ({"nodes": [Node("a", "text", "high")]}, InvalidInput, "nodes.score"),
         ({"nodes": [Node("a", "text", 1, "today")]}, InvalidInput, "nodes.time"),
         ({"vectors": [[1.0]]}, InvalidInput, "vectors"),

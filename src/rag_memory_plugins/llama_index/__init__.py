@@ -1,4 +1,6 @@
-"""The memory as LlamaIndex parts: chat memory, retriever, models; needs the extra `llama-index`.
+"""The memory as LlamaIndex parts: chat memory, retriever, postprocessors, models.
+
+Needs the extra `llama-index`.
 
 >>> from rag_memory_plugins.llama_index import MemoryRetriever, ScopedMemory, as_embedder
 """
@@ -15,6 +17,32 @@ except ImportError as error:
 from rag_memory_plugins.llama_index.embedding import as_embedder
 from rag_memory_plugins.llama_index.llm import as_chat_model
 from rag_memory_plugins.llama_index.memory import ScopedMemory, restoring
+from rag_memory_plugins.llama_index.neighbours import NeighbourPostprocessor
+from rag_memory_plugins.llama_index.postprocessors import (
+    TenantGuardPostprocessor,
+    TokenBudgetPostprocessor,
+    trimmed,
+)
+from rag_memory_plugins.llama_index.reranking import (
+    CohereRerank,
+    CrossEncoderRerank,
+    HybridRerank,
+    Rerank,
+)
 from rag_memory_plugins.llama_index.retriever import MemoryRetriever
 
-__all__ = ["MemoryRetriever", "ScopedMemory", "as_chat_model", "as_embedder", "restoring"]
+__all__ = [
+    "CohereRerank",
+    "CrossEncoderRerank",
+    "HybridRerank",
+    "MemoryRetriever",
+    "NeighbourPostprocessor",
+    "Rerank",
+    "ScopedMemory",
+    "TenantGuardPostprocessor",
+    "TokenBudgetPostprocessor",
+    "as_chat_model",
+    "as_embedder",
+    "restoring",
+    "trimmed",
+]

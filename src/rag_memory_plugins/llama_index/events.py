@@ -6,6 +6,7 @@ within the span of the query, chat or agent run that asked; hooks of `open_memor
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from llama_index.core.instrumentation.events import BaseEvent
@@ -13,6 +14,7 @@ from llama_index_instrumentation import get_dispatcher
 
 if TYPE_CHECKING:
     from rag_memory_plugins.results import Context, SearchResult
+    from rag_memory_plugins.retrieval.packing import Packed
 
 __all__ = [
     "AssemblyEvent",
@@ -21,9 +23,12 @@ __all__ = [
     "TrimEvent",
     "assembled",
     "degraded",
+    "packed",
     "recalled",
+    "warned",
 ]
 
+_log = logging.getLogger("rag_memory_plugins.llama_index")
 dispatcher: Final = get_dispatcher("rag_memory_plugins.llama_index")
 
 
@@ -56,7 +61,10 @@ class AssemblyEvent(BaseEvent):
 
 
 class TrimEvent(BaseEvent):
-    """Nodes or messages were made to fit: `kept` of `original`, `tokens` of `available`."""
+    """Nodes or messages were made to fit: `kept` of `original`, `tokens` of `available`.
+
+    `recommended_response_mode` says how a query engine had better answer from nodes.
+    """
 
     source: str
     original: int
@@ -64,6 +72,7 @@ class TrimEvent(BaseEvent):
     tokens: int
     available: int
     removed: int
+    recommended_response_mode: str | None = None
 
     @classmethod
     def class_name(cls) -> str:
@@ -106,6 +115,27 @@ def assembled(namespace: str, context: Context) -> None:
     )
     for reason in context.degraded:
         degraded(namespace, reason)
+
+
+def packed(source: str, done: Packed) -> None:
+    """Tell of nodes that were made to fit."""
+    dispatcher.event(
+        TrimEvent(
+            source=source,
+            original=done.original,
+            kept=done.kept,
+            tokens=done.tokens,
+            available=done.available,
+            removed=done.removed,
+            recommended_response_mode=done.recommended_response_mode,
+        )
+    )
+
+
+def warned(source: str, reason: str) -> None:
+    """`degraded`, and a warning in the log: for what nobody would see in the answer."""
+    _log.warning("%s: %s", source, reason)
+    degraded(source, reason)
 
 
 def degraded(source: str, reason: str) -> None:

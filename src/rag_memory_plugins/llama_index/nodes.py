@@ -9,11 +9,20 @@ from urllib.parse import quote
 
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
+from rag_memory_plugins.errors import InvalidNamespace
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.retrieval.nodes import Node
 from rag_memory_plugins.types import Message
 
-__all__ = ["TENANT", "node_of", "nodes_for_packing", "rescored", "with_text"]
+__all__ = [
+    "TENANT",
+    "node_of",
+    "nodes_for_packing",
+    "place_of",
+    "rescored",
+    "shown_as",
+    "with_text",
+]
 
 TENANT: Final = "tenant"
 """Metadata key of the tenant a node belongs to; no model and no embedder is shown it."""
@@ -25,7 +34,6 @@ def node_of(message: Message, scope: Scope, session: str) -> TextNode:
 
     Metadata: tenant, session, role, time (ISO 8601), name, id. A model is shown who said it when.
     """
-    said_in = Namespace(scope.tenant, scope.user, session)
     metadata = {
         "time": message.time.isoformat(),
         "role": message.role,
@@ -35,12 +43,24 @@ def node_of(message: Message, scope: Scope, session: str) -> TextNode:
         "id": message.id,
     }
     return TextNode(
-        id_=f"{said_in.key}/{quote(message.id, safe='')}",
+        id_=_node_id(scope, session, message.id),
         text=message.content,
         metadata={key: value for key, value in metadata.items() if value is not None},
         excluded_llm_metadata_keys=list(_HIDDEN),
         excluded_embed_metadata_keys=list(metadata),
     )
+
+
+def place_of(node: BaseNode, scope: Scope) -> tuple[str, str] | None:
+    """(session, message id) of a node that `node_of` made for `scope`; None for any other."""
+    session, key = node.metadata.get("session"), node.metadata.get("id")
+    if not isinstance(session, str) or not isinstance(key, str):
+        return None
+    try:
+        ours = node.node_id == _node_id(scope, session, key)
+    except (InvalidNamespace, UnicodeEncodeError):  # no session and no id that we would have stored
+        return None
+    return (session, key) if ours and node.metadata.get(TENANT) == scope.tenant else None
 
 
 def nodes_for_packing(nodes: Sequence[NodeWithScore]) -> list[Node]:
@@ -49,8 +69,9 @@ def nodes_for_packing(nodes: Sequence[NodeWithScore]) -> list[Node]:
     The id is the node's place among `nodes`, because two of them may share theirs.
     """
     return [
-        Node(str(at), item.node.get_content(MetadataMode.LLM), item.score, _time(item.node))
+        Node(str(at), text, item.score, _time(item.node), before, after)
         for at, item in enumerate(nodes)
+        for before, text, after in (_shown(item.node),)
     ]
 
 
@@ -64,6 +85,37 @@ def with_text(item: NodeWithScore, text: str) -> NodeWithScore:
     node = item.node.model_copy(deep=True)
     node.set_content(text)
     return NodeWithScore(node=node, score=item.score)
+
+
+def shown_as(item: NodeWithScore, packed: Node) -> NodeWithScore:
+    """The node so that a model is shown what was packed of it; `item` is as it was."""
+    if item.node.get_content(MetadataMode.LLM) == packed.shown:
+        return rescored(item, item.score)
+    made = with_text(item, packed.text)
+    if made.node.get_content(MetadataMode.LLM) != packed.shown:
+        # There was no room for metadata, or the node's template puts it where no part can stay.
+        made = with_text(item, packed.shown)
+        made.node.excluded_llm_metadata_keys = list(made.node.metadata)
+    return made
+
+
+def _node_id(scope: Scope, session: str, key: str) -> str:
+    said_in = Namespace(scope.tenant, scope.user, session)
+    return f"{said_in.key}/{quote(key, safe='')}"
+
+
+def _shown(node: BaseNode) -> tuple[str, str, str]:
+    """(what stands before, the text, what stands after) of what a model is shown.
+
+    Without blanks at both ends, which most of LlamaIndex's prompts leave out and some do not.
+    """
+    whole = node.get_content(MetadataMode.LLM).strip()
+    text = node.get_content(MetadataMode.NONE).rstrip()
+    for form in (text, text.strip()):
+        if form and form in whole:
+            before, _, after = whole.rpartition(form)
+            return before, form, after
+    return "", whole, ""
 
 
 def _time(node: BaseNode) -> datetime | None:

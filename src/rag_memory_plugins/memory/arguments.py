@@ -63,9 +63,14 @@ def checked_ids(ids: object) -> list[str] | None:
     # A mapping is a collection too: of a filter's plain values it would erase by their names.
     if not isinstance(given, Collection) or isinstance(given, Mapping):
         given = [None]
-    if any(not isinstance(item, str) for item in given):
+    wanted = [item for item in given if isinstance(item, str)]
+    if len(wanted) != len(given):
         raise InvalidMessage("ids", ids, "pass message ids, as str, or where= with a Filter")
-    return list(given)
+    try:
+        "".join(wanted).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidMessage("ids", ids, "no id that is stored holds a lone surrogate") from error
+    return wanted
 
 
 def check_limit(limit: object) -> None:
@@ -74,10 +79,10 @@ def check_limit(limit: object) -> None:
         raise InvalidQuery("limit", limit, f"pass an int from 1 to {MAX_HITS}")
 
 
-def check_window(window: object) -> None:
+def check_window(window: object, name: str = "window") -> None:
     """Raise `InvalidQuery` for a window that is no small number of messages."""
     if not isinstance(window, int) or isinstance(window, bool) or not 0 <= window <= MAX_WINDOW:
-        raise InvalidQuery("window", window, f"pass an int from 0 to {MAX_WINDOW}")
+        raise InvalidQuery(name, window, f"pass an int from 0 to {MAX_WINDOW}")
 
 
 def checked_recall(recall: object) -> Recall | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.config import Recall, Strategy, strategy_of
-from rag_memory_plugins.errors import InvalidFilter, InvalidQuery
+from rag_memory_plugins.errors import InvalidFilter, InvalidMessage, InvalidQuery
 from rag_memory_plugins.events import Event
 from rag_memory_plugins.filters import Filter, When, combined
 from rag_memory_plugins.memory.arguments import (
@@ -132,6 +132,21 @@ class Conversation:
     async def amessages(self) -> Messages:
         """Every message of the session, in order."""
         return await self.memory.log.amessages(self.namespace)
+
+    @on_portal
+    async def aaround(self, ids: Names, before: int = 2, after: int = 2) -> tuple[Messages, ...]:
+        """The session's messages of these ids, with up to so many said before and after each.
+
+        Windows that overlap or touch are one, so every message comes once, in the order it was
+        said. An id that is not stored in this session has none. Raises `InvalidMessage`,
+        `InvalidQuery`.
+        """
+        check_window(before, "before")
+        check_window(after, "after")
+        wanted = checked_ids(ids)
+        if wanted is None:
+            raise InvalidMessage("ids", ids, "pass message ids, as str")
+        return tuple(await self.memory.log.aaround(self.namespace, wanted, before, after))
 
     @on_portal
     async def asearch(
@@ -397,6 +412,7 @@ class Conversation:
     add = blocking(aadd)
     recent = blocking(arecent)
     messages = blocking(amessages)
+    around = blocking(aaround)
     search = blocking(asearch)
     find = blocking(afind)
     context = blocking(acontext)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.ports import Reranker
     from rag_memory_plugins.results import Hit
 
-__all__ = ["RERANK_DEPTH", "RERANK_SECONDS", "arerank"]
+__all__ = ["RERANK_DEPTH", "RERANK_SECONDS", "arerank", "ascores"]
 
 RERANK_DEPTH: Final = 50
 RERANK_SECONDS: Final = 10.0
@@ -45,25 +45,36 @@ async def arerank(
     ranked = hits[:depth]
     if len(ranked) < 2:
         return hits[:limit], None
-    task = asyncio.ensure_future(_scores(reranker, query, [index_text(h.message) for h in ranked]))
+    texts = [index_text(hit.message) for hit in ranked]
+    scores, reason = await ascores(reranker, query, texts, timeout)
+    if reason:
+        return hits[:limit], f"rerank: {reason}"
+    return (*_reordered(ranked, scores), *hits[depth:])[:limit], None
+
+
+async def ascores(
+    reranker: Reranker, query: str, texts: Sequence[str], timeout: float = RERANK_SECONDS
+) -> tuple[list[float], str]:
+    """(one finite score a text, ""), or ([], why there are none), within `timeout` seconds."""
+    task = asyncio.ensure_future(_asked(reranker, query, texts))
     # What was given up on may still fail; asking for the error keeps asyncio from reporting it.
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         # Not wait_for: that waits for a reranker which swallows its cancellation.
         await asyncio.wait({task}, timeout=timeout)
         if not task.done():
-            return hits[:limit], f"rerank: no scores in {timeout:g} s"
+            return [], f"no scores in {timeout:g} s"
         if task.cancelled():
-            return hits[:limit], "rerank: cancelled by the reranker"
+            return [], "cancelled by the reranker"
         if (error := task.exception()) is not None:
-            return hits[:limit], f"rerank: {shorten(error)}"
-        return (*_reordered(ranked, task.result()), *hits[depth:])[:limit], None
+            return [], shorten(error)
+        return task.result(), ""
     finally:
         task.cancel()
 
 
-async def _scores(reranker: Reranker, query: str, texts: Sequence[str]) -> list[float]:
-    """One finite score a text, whatever the reranker gives. Raises what it raises."""
+async def _asked(reranker: Reranker, query: str, texts: Sequence[str]) -> list[float]:
+    """What the reranker gives, if it can be used. Raises what it raises, and `RerankerError`."""
     scores = [float(score) for score in await reranker.arerank(query, texts)]
     if len(scores) != len(texts):
         raise RerankerError(f"{reranker.name} gave {len(scores)} scores for {len(texts)} texts")

@@ -34,16 +34,26 @@ Mode: TypeAlias = Literal["compact", "tree_summarize"]
 
 @dataclass(frozen=True)
 class Node:
-    """A text of any source. `score`: higher is better; None or NaN ranks last. A naive time is UTC.
+    r"""A text of any source. `score`: higher is better; None or NaN ranks last. A naive time is UTC.
 
-    >>> Node("a", "The boat is green.", 0.8)
-    Node(id='a', text='The boat is green.', score=0.8, time=None)
+    `before` and `after` are what a model is shown around the text, such as metadata: they count,
+    are never shortened, and are left out where there is no room for them beside any of the text.
+
+    >>> Node("a", "The boat is green.", 0.8, before="page: 3\n\n").shown
+    'page: 3\n\nThe boat is green.'
     """
 
     id: str
     text: str
     score: float | None = None
     time: datetime | None = None
+    before: str = ""
+    after: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What a model is shown of it."""
+        return f"{self.before}{self.text}{self.after}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Change:
 class Packed:
     """What was kept, in the order for the model, and what was not.
 
-    `text` is the nodes' texts joined; `tokens` its count, never above `available`, the budget.
+    `text` is what the nodes show, joined; `tokens` its count, never above `available`, the budget.
     `removed` is how many tokens all nodes, joined, had more. `original` and `kept` count nodes;
     `places[i]` is where `nodes[i]` stood among those given. `recommended_response_mode` is one of
     LlamaIndex's: "tree_summarize" for more than 10 kept nodes, or where all nodes together were
@@ -136,8 +146,8 @@ def checked(
     for node in given:
         if not isinstance(node, Node):
             raise InvalidInput("nodes", node, "pass Node objects")
-        if not isinstance(node.text, str) or not isinstance(node.id, str):
-            raise InvalidInput("nodes", node, "id and text are each a str")
+        if not all(isinstance(v, str) for v in (node.id, node.text, node.before, node.after)):
+            raise InvalidInput("nodes", node, "id, text, before and after are each a str")
         if node.score is not None and not isinstance(node.score, Real):
             raise InvalidInput("nodes.score", node.score, "pass a number, or None")
         if node.time is not None and not isinstance(node.time, datetime):

@@ -7,8 +7,8 @@ values. Text is only ever left out: whole nodes, or whole sentences of a node by
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -56,8 +56,8 @@ def pack(
     """The best of `nodes` by score in at most `budget` tokens, counted as they are joined.
 
     Nodes come in whole, best first; the first that does not fit is shortened to the sentences that
-    answer `query`, or its first ones. At least `min_nodes` are kept, the
-    weakest of them shortened most where they are too long. `repeats=True` keeps nodes that repeat a better one (see `repeats.py`);
+    answer `query`, or its first ones. At least `min_nodes` are kept, the weakest of them shortened
+    most where they are too long. `repeats=True` keeps nodes that repeat a better one (`repeats.py`);
     `vectors`, one for each node, find more repeats. `order` is "relevance", "chronological" (nodes
     without a time last), or "ends": the best first and last, the weakest in the middle, where models
     overlook most (Liu et al. 2023, arXiv 2307.03172). `window` is the model's, in tokens.
@@ -93,14 +93,18 @@ def pack(
 
 
 class _Readings:
-    """Which node repeats which of those that are kept; with `on` False, none does."""
+    """Which node repeats which of those that are kept; with `on` False, none does.
+
+    Only of those with the same `before` and `after`: what another said, or at another time, is news.
+    """
 
     def __init__(
         self, nodes: Sequence[Node], vectors: Sequence[Floats | None] | None, *, on: bool
     ) -> None:
         self._nodes, self._vectors, self._on = nodes, vectors, on
-        self._kept = Kept()
-        self._places: list[int] = []
+        self._kept: defaultdict[tuple[str, str], tuple[Kept, list[int]]] = defaultdict(
+            lambda: (Kept(), [])
+        )
         self._last = Reading.of("")
 
     def why(self, at: int) -> str | None:
@@ -109,17 +113,22 @@ class _Readings:
             return None
         vector = self._vectors[at] if self._vectors is not None else None
         self._last = Reading.of(self._nodes[at].text, vector)
-        found = self._kept.repeated(self._last)
-        return found and f"{found[1]} {self._nodes[self._places[found[0]]].id}"
+        kept, places = self._alike(at)
+        found = kept.repeated(self._last)
+        return found and f"{found[1]} {self._nodes[places[found[0]]].id}"
 
     def keep(self, at: int) -> None:
         """Keep the node that was asked about last."""
-        self._kept.add(self._last)
-        self._places.append(at)
+        kept, places = self._alike(at)
+        kept.add(self._last)
+        places.append(at)
+
+    def _alike(self, at: int) -> tuple[Kept, list[int]]:
+        return self._kept[self._nodes[at].before, self._nodes[at].after]
 
 
 class _Packing:
-    """What is kept so far: texts by place, in the order of relevance."""
+    """What is kept so far: nodes as they are kept, by place, in the order of relevance."""
 
     def __init__(
         self,
@@ -132,10 +141,10 @@ class _Packing:
     ) -> None:
         self.nodes, self.budget, self.counter = nodes, budget, counter
         self.query, self.order, self.separator = query, order, separator
-        self.tokens = counter.count_batch([node.text for node in nodes])
+        self.tokens = counter.count_batch([node.shown for node in nodes])
         self.gap = counter.count(separator)
         self.ranked = sorted(range(len(nodes)), key=lambda at: rank(nodes[at].score))
-        self.texts: dict[int, str] = {}
+        self.kept: dict[int, Node] = {}
         self.why: dict[int, str] = {}
         self.room = budget
         self.counted = self.cut = self.full = False
@@ -147,7 +156,7 @@ class _Packing:
 
     def begin(self, best: Sequence[int]) -> None:
         """Keep the first nodes, as they are or in shares."""
-        self.texts = {at: self.nodes[at].text for at in best}
+        self.kept = {at: self.nodes[at] for at in best}
         self.room = self.budget - self.counter.count(self._joined())
         if self.room < 0:
             self.full = True
@@ -165,31 +174,28 @@ class _Packing:
             self.counted = True
         if self._cost(at) <= self.room:
             self.room -= self._cost(at)
-            self.texts[at] = self.nodes[at].text
+            self.kept[at] = self.nodes[at]
             return True
         room = self.room - self._cost(at) + self.tokens[at]
-        text = "" if self.cut else self._shortened(at, room)
+        node = None if self.cut else self._within(self.nodes[at], room, self._sentences)
         self.cut = True
-        if text:
-            self.texts[at] = text
+        if node is not None:
+            self.kept[at] = node
             self.full = True
         else:
             self.why[at] = OVER
-        return bool(text)
+        return node is not None
 
     def done(self, window: int | None) -> Packed:
         self._settle()
         places = self._arranged()
-        texts = [self.texts[at] for at in places]
-        text = self.separator.join(texts)
+        nodes = tuple(self.kept[at] for at in places)
+        text = self.separator.join(node.shown for node in nodes)
         tokens = self.counter.count(text)
-        whole = self.counter.count(self.separator.join(node.text for node in self.nodes))
+        whole = self.counter.count(self.separator.join(node.shown for node in self.nodes))
         many = len(places) > MOST_COMPACT or (window is not None and whole > window)
         return Packed(
-            nodes=tuple(
-                node if node.text == text else replace(node, text=text)
-                for node, text in zip((self.nodes[at] for at in places), texts, strict=True)
-            ),
+            nodes=nodes,
             places=tuple(places),
             text=text,
             tokens=tokens,
@@ -202,7 +208,7 @@ class _Packing:
         )
 
     def _cost(self, at: int) -> int:
-        return self.tokens[at] + (self.gap if self.texts else 0)
+        return self.tokens[at] + (self.gap if self.kept else 0)
 
     def _share(self, best: Sequence[int]) -> None:
         """Shorten the weakest of `best` first, each to no less than half an equal share."""
@@ -216,39 +222,59 @@ class _Packing:
             missing = sum(self.tokens[other] for other in long) - left
             room = max(left // len(long) // 2, self.tokens[at] - missing) if long[1:] else left
             long.pop()
-            whole = self.tokens[at] <= room
-            text = self.texts[at] if whole else self._shortened(at, room) or self._begun(at, room)
-            if text:
-                self.texts[at] = text
-                left -= self.counter.count(text)
+            node = self.nodes[at] if self.tokens[at] <= room else self._cut(at, room)
+            if node is not None:
+                self.kept[at] = node
+                left -= self.counter.count(node.shown)
             else:
                 self._drop(at)
                 left += self.gap
 
     def _settle(self) -> None:
         """Take from the weakest what joining cost more than the parts."""
-        while self.texts and (over := self.counter.count(self._joined()) - self.budget) > 0:
-            at = next(reversed(self.texts))
-            room = self.counter.count(self.texts[at]) - over
-            text = self._shortened(at, room) or self._begun(at, room)
-            if text and text != self.texts[at]:
-                self.texts[at] = text
+        while self.kept and (over := self.counter.count(self._joined()) - self.budget) > 0:
+            at = next(reversed(self.kept))
+            node = self._cut(at, self.counter.count(self.kept[at].shown) - over)
+            if node is not None and node.shown != self.kept[at].shown:
+                self.kept[at] = node
             else:
                 self._drop(at)
 
     def _drop(self, at: int) -> None:
-        del self.texts[at]
+        del self.kept[at]
         self.why[at] = OVER
 
-    def _shortened(self, at: int, room: int) -> str:
-        """The node's sentences that fit into `room` tokens, "" if none does."""
-        if room <= 0:
-            return ""
-        return trim(self.query, [self.nodes[at].text], room, self.counter).text
+    def _cut(self, at: int, room: int) -> Node | None:
+        """What of the node fits into `room` tokens: sentences, or else its first words."""
+        node = self.nodes[at]
+        bare = replace(node, before="", after="")
+        forms = (node, bare) if node.before or node.after else (node,)
+        for shorten in (self._sentences, self._words):
+            for form in forms:
+                if (found := self._within(form, room, shorten)) is not None:
+                    return found
+        return None
 
-    def _begun(self, at: int, room: int) -> str:
+    def _within(self, node: Node, room: int, shorten: Callable[[str, int], str]) -> Node | None:
+        """The node with what `shorten` keeps of its text, in `room` tokens with all around it."""
+        left = room
+        if node.before or node.after:
+            left -= self.counter.count(node.shown) - self.counter.count(node.text)
+        while left > 0 and (text := shorten(node.text, left)):
+            made = replace(node, text=text)
+            over = self.counter.count(made.shown) - room
+            if over <= 0:
+                return made
+            left -= over  # tokens of parts are not those of the whole
+        return None
+
+    def _sentences(self, text: str, room: int) -> str:
+        """The sentences that fit into `room` tokens, "" if none does."""
+        return trim(self.query, [text], room, self.counter).text
+
+    def _words(self, text: str, room: int) -> str:
         """The first words that fit into `room` tokens, where no sentence does."""
-        text = self.nodes[at].text.strip()[:LONGEST]
+        text = text.strip()[:LONGEST]
         words = [word.end() for word in re.finditer(r"\S+", text)]
         for ends in (words, range(1, words[0])):  # a long first word: its first characters
             low, high = 0, len(ends)
@@ -263,11 +289,11 @@ class _Packing:
         return ""
 
     def _joined(self) -> str:
-        return self.separator.join(self.texts[at] for at in self._arranged())
+        return self.separator.join(self.kept[at].shown for at in self._arranged())
 
     def _arranged(self) -> list[int]:
         """Places of what is kept, in the order for the model."""
-        ranked = list(self.texts)
+        ranked = list(self.kept)
         if self.order == "ends":
             return ranked[::2] + ranked[1::2][::-1]
         if self.order == "chronological":
@@ -276,9 +302,9 @@ class _Packing:
 
     def _changes(self) -> Iterator[Change]:
         for at in self.ranked:
-            node, text = self.nodes[at], self.texts.get(at)
-            if text is None:
+            node, kept = self.nodes[at], self.kept.get(at)
+            if kept is None:
                 yield Change(node.id, at, "dropped", self.why[at], self.tokens[at])
-            elif text != node.text:
-                saved = self.tokens[at] - self.counter.count(text)
+            elif kept is not node:
+                saved = self.tokens[at] - self.counter.count(kept.shown)
                 yield Change(node.id, at, "shortened", OVER, saved)

@@ -38,6 +38,7 @@ from rag_memory_plugins.stores.schema import (
     tokens,
     vectors,
 )
+from rag_memory_plugins.stores.surroundings import windows_of
 from rag_memory_plugins.types import Level, Message, Messages
 
 __all__ = ["SqlLog", "find_scope"]
@@ -81,6 +82,14 @@ class SqlLog:
         query = _of_session(namespace).order_by(messages.c.seq)
         found = await self.database.aread(lambda connection: _stored(connection, query))
         return Messages(item.message for item in found)
+
+    async def aaround(
+        self, namespace: Namespace, ids: Sequence[str], before: int, after: int
+    ) -> list[Messages]:
+        """Messages of these ids and those around them; see `ports.MessageLog`."""
+        return await self.database.aread(
+            lambda connection: windows_of(connection, namespace, ids, before, after)
+        )
 
     async def aview(
         self, namespace: Namespace, recent: int, goal: int, whole: int = 0
