@@ -108,6 +108,8 @@ async def test_several_in_a_row_give_the_model_the_answer_within_the_budget(
     names = [event.class_name() for event in heard]
     ours = [name for name in names if name.startswith(("RagMemory", "ReRank"))]
     assert ours == [
+        "RagMemoryRecallEvent",
+        "RagMemoryRecallEvent",
         "RagMemoryDegradeEvent",
         "ReRankStartEvent",
         "ReRankEndEvent",

@@ -1,4 +1,4 @@
-"""The memory as LlamaIndex parts: chat memory, retriever, postprocessors, models.
+"""The memory as LlamaIndex parts: chat memory, retrievers, postprocessors, stores, models.
 
 Needs the extra `llama-index`.
 
@@ -15,6 +15,7 @@ except ImportError as error:
     raise MissingExtra("llama-index", "rag_memory_plugins.llama_index") from error
 
 from rag_memory_plugins.llama_index.embedding import as_embedder
+from rag_memory_plugins.llama_index.hybrid import HybridRetriever
 from rag_memory_plugins.llama_index.llm import as_chat_model
 from rag_memory_plugins.llama_index.memory import ScopedMemory, restoring
 from rag_memory_plugins.llama_index.neighbours import NeighbourPostprocessor
@@ -30,16 +31,19 @@ from rag_memory_plugins.llama_index.reranking import (
     Rerank,
 )
 from rag_memory_plugins.llama_index.retriever import MemoryRetriever
+from rag_memory_plugins.llama_index.vector_store import TenantVectorStore
 
 __all__ = [
     "CohereRerank",
     "CrossEncoderRerank",
     "HybridRerank",
+    "HybridRetriever",
     "MemoryRetriever",
     "NeighbourPostprocessor",
     "Rerank",
     "ScopedMemory",
     "TenantGuardPostprocessor",
+    "TenantVectorStore",
     "TokenBudgetPostprocessor",
     "as_chat_model",
     "as_embedder",

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
 from rag_memory_plugins.errors import InvalidNamespace
+from rag_memory_plugins.memory.rendering import render_line
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.retrieval.nodes import Node
 from rag_memory_plugins.types import Message
@@ -29,10 +30,14 @@ TENANT: Final = "tenant"
 _HIDDEN: Final = (TENANT, "session", "id")
 
 
-def node_of(message: Message, scope: Scope, session: str) -> TextNode:
+def node_of(
+    message: Message, scope: Scope, session: str, beside: Sequence[Message] = ()
+) -> TextNode:
     """A remembered message as a node; no two tenants' nodes have one id.
 
     Metadata: tenant, session, role, time (ISO 8601), name, id. A model is shown who said it when.
+    What was said `beside` it is one more value, which a model is shown and no embedder: a dated
+    line a message, in the order they were said. The node's text stays the message's own.
     """
     metadata = {
         "time": message.time.isoformat(),
@@ -41,6 +46,7 @@ def node_of(message: Message, scope: Scope, session: str) -> TextNode:
         TENANT: scope.tenant,
         "session": session,
         "id": message.id,
+        "beside": "\n".join(_line(near) for near in beside) or None,
     }
     return TextNode(
         id_=_node_id(scope, session, message.id),
@@ -116,6 +122,10 @@ def _shown(node: BaseNode) -> tuple[str, str, str]:
             before, _, after = whole.rpartition(form)
             return before, form, after
     return "", whole, ""
+
+
+def _line(message: Message) -> str:
+    return f"{message.time.isoformat(timespec='seconds')} {render_line(message)}"
 
 
 def _time(node: BaseNode) -> datetime | None:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from rag_memory_plugins.errors import InvalidInput
-from rag_memory_plugins.filters import Filter, combined
+from rag_memory_plugins.errors import InvalidInput, InvalidNamespace
+from rag_memory_plugins.filters import Filter, When, combined
+from rag_memory_plugins.llama_index.events import recalled
 from rag_memory_plugins.llama_index.nodes import node_of
+from rag_memory_plugins.memory.arguments import (
+    check_limit,
+    check_window,
+    checked_level,
+    checked_relevance,
+)
 from rag_memory_plugins.memory.conversation import Conversation
+from rag_memory_plugins.memory.memory import Memory
+from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.portal import strict
 
 if TYPE_CHECKING:
     from llama_index.core.callbacks.base import CallbackManager
 
-    from rag_memory_plugins.results import Hit
+    from rag_memory_plugins.results import SearchResult
     from rag_memory_plugins.types import Level
 
 __all__ = ["MemoryRetriever"]
@@ -25,9 +35,16 @@ __all__ = ["MemoryRetriever"]
 class MemoryRetriever(BaseRetriever):
     """Remembered messages as nodes, best first; one a message, so no text comes twice.
 
+    Pass a conversation; or a memory, and as `namespace` a function that every retrieval asks whose
+    memory it is for: `MemoryRetriever(memory, namespace=lambda: Namespace(...))`. One that fails or
+    gives anything but a `Namespace` raises `InvalidNamespace`, and nothing is searched.
+
     A node's id holds tenant, user and session beside the message's id, so that nodes of two
-    tenants never merge in a fusion. Metadata: tenant, session, role, time (ISO 8601), name, id.
-    `where` is a `Filter` that every node's message matches.
+    tenants never merge in a fusion. Metadata: tenant, session, role, time (ISO 8601), name, id, and
+    with `window` what was said so many messages to either side (`beside`: a model is shown it).
+    The other arguments are those of `Conversation.search`; `where` is a `Filter` that every node's
+    message matches. Scores mean something only within one retrieval. Each search is told of by a
+    `RecallEvent`, and what it had to leave out by `DegradeEvent`s.
 
     >>> import tempfile, pathlib
     >>> from rag_memory_plugins import open_memory
@@ -44,40 +61,79 @@ class MemoryRetriever(BaseRetriever):
     @strict
     def __init__(
         self,
-        conversation: Conversation,
+        conversation: Conversation | Memory,
         *,
+        namespace: Namespace | Callable[[], Namespace] | None = None,
         limit: int = 10,
         level: Level = "user",
+        since: When | None = None,
+        until: When | None = None,
+        roles: str | Collection[str] | None = None,
         where: Filter | None = None,
+        min_relevance: float = 0.0,
+        window: int = 0,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        if not isinstance(conversation, Conversation):
-            raise InvalidInput(
-                "conversation", conversation, "pass memory.conversation(tenant, user, session)"
-            )
+        self._whose = _whose(conversation, namespace)
+        check_limit(limit)
+        check_window(window)
+        self._asked: dict[str, Any] = {
+            "limit": limit,
+            "level": checked_level(level),
+            "where": combined(where, since=since, until=until, roles=roles),
+            "min_relevance": checked_relevance(min_relevance),
+            "window": window,
+        }
         super().__init__(callback_manager=callback_manager)
-        self._conversation = conversation
-        self._limit = limit
-        self._level = level
-        self._where = combined(where)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._nodes(
-            self._conversation.search(
-                query_bundle.query_str, self._limit, level=self._level, where=self._where
-            )
-        )
+        conversation = self._whose()
+        return _nodes(conversation, conversation.search(query_bundle.query_str, **self._asked))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._nodes(
-            await self._conversation.asearch(
-                query_bundle.query_str, self._limit, level=self._level, where=self._where
-            )
+        conversation = self._whose()
+        found = await conversation.asearch(query_bundle.query_str, **self._asked)
+        return _nodes(conversation, found)
+
+
+def _whose(
+    memory: Conversation | Memory, namespace: Namespace | Callable[[], Namespace] | None
+) -> Callable[[], Conversation]:
+    """What gives the conversation to search, asked at every retrieval."""
+    if isinstance(memory, Conversation):
+        if namespace is not None:
+            raise InvalidNamespace("namespace", namespace, "the conversation has one already")
+        return lambda: memory
+    if not isinstance(memory, Memory):
+        remedy = "pass memory.conversation(tenant, user, session), or a memory and namespace="
+        raise InvalidInput("conversation", memory, remedy)
+    if isinstance(namespace, Namespace):
+        conversation = memory.conversation(namespace)
+        return lambda: conversation
+    if not callable(namespace):
+        remedy = "pass a Namespace or a function that gives one, or a conversation alone"
+        raise InvalidNamespace("namespace", namespace, remedy)
+    return lambda: _conversation(memory, namespace)
+
+
+def _conversation(memory: Memory, namespace: Callable[[], Namespace]) -> Conversation:
+    try:
+        given = namespace()
+    except InvalidNamespace:
+        raise
+    except Exception as error:  # the user's function: it may fail in any way, never open
+        raise InvalidNamespace("namespace", namespace, f"it failed ({error!r})") from error
+    if not isinstance(given, Namespace):
+        raise InvalidNamespace("namespace", given, "the function must give a Namespace")
+    return memory.conversation(given)
+
+
+def _nodes(conversation: Conversation, found: SearchResult) -> list[NodeWithScore]:
+    recalled(conversation.namespace.key, found)
+    scope = conversation.namespace.scope
+    return [
+        NodeWithScore(
+            node=node_of(hit.message, scope, hit.session, hit.neighbours), score=hit.score
         )
-
-    def _nodes(self, hits: Any) -> list[NodeWithScore]:
-        return [self._node(hit) for hit in hits]
-
-    def _node(self, hit: Hit) -> NodeWithScore:
-        scope = self._conversation.namespace.scope
-        return NodeWithScore(node=node_of(hit.message, scope, hit.session), score=hit.score)
+        for hit in found
+    ]
