@@ -1,19 +1,16 @@
-"""Retrievers, a vector store and an embedding model that do as told, and who listens to events."""
+"""Retrievers, a vector store and an embedding model that do as told."""
 
 from __future__ import annotations
 
 import importlib.util
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -25,13 +22,12 @@ from llama_index.core.vector_stores.types import (
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn, node_to_metadata_dict
 from pydantic import PrivateAttr
 
-from rag_memory_plugins.llama_index.events import dispatcher
-
 INSTALLED = importlib.util.find_spec("qdrant_client") is not None and (
     importlib.util.find_spec("llama_index.vector_stores") is not None
 )
 needs_qdrant = pytest.mark.skipif(
-    not INSTALLED, reason="llama-index-vector-stores-qdrant is not installed; pip install --group peers"
+    not INSTALLED,
+    reason="llama-index-vector-stores-qdrant is not installed; pip install --group peers",
 )
 
 
@@ -52,28 +48,6 @@ def async_qdrant() -> Any:
 def id_of(name: str) -> str:
     """A node id as every store takes it."""
     return str(uuid5(NAMESPACE_URL, name))
-
-
-@contextmanager
-def heard() -> Iterator[list[BaseEvent]]:
-    """Our events while it lasts."""
-    events: list[BaseEvent] = []
-
-    class Ear(BaseEventHandler):
-        @classmethod
-        def class_name(cls) -> str:
-            return "Ear"
-
-        def handle(self, event: BaseEvent, **kwargs: Any) -> None:
-            if event.class_name().startswith("RagMemory"):
-                events.append(event)
-
-    ear = Ear()
-    dispatcher.add_event_handler(ear)
-    try:
-        yield events
-    finally:
-        dispatcher.event_handlers.remove(ear)
 
 
 class Letters(BaseEmbedding):

@@ -12,31 +12,43 @@ from llama_index.core.instrumentation.events import BaseEvent
 from pydantic import PrivateAttr
 
 
+class Heard(list[Any]):
+    """Events, in order."""
+
+    def named(self, name: str) -> list[Any]:
+        """Those of a class of ours: `named("TrimEvent")`."""
+        return [event for event in self if event.class_name() == f"RagMemory{name}"]
+
+    @property
+    def ours(self) -> list[Any]:
+        return [event for event in self if event.class_name().startswith("RagMemory")]
+
+
 class Listener(BaseEventHandler):
     """Keeps every event."""
 
-    _events: list[BaseEvent] = PrivateAttr(default_factory=list)
+    _heard: Heard = PrivateAttr(default_factory=Heard)
 
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:
-        self._events.append(event)
+        self._heard.append(event)
 
     @property
-    def events(self) -> list[BaseEvent]:
-        return self._events
+    def heard(self) -> Heard:
+        return self._heard
 
 
 @contextmanager
-def listening() -> Iterator[list[BaseEvent]]:
+def listening() -> Iterator[Heard]:
     """The events that are sent inside the block."""
     root = get_dispatcher()
     listener = Listener()
-    root.event_handlers.append(listener)
+    root.add_event_handler(listener)
     try:
-        yield listener.events
+        yield listener.heard
     finally:
         root.event_handlers.remove(listener)
 
 
-def of(events: list[BaseEvent], name: str) -> list[Any]:
+def of(events: list[Any], name: str) -> list[Any]:
     """The events of one class, by its `class_name`."""
     return [event for event in events if event.class_name() == name]

@@ -33,7 +33,8 @@ from rag_memory_plugins.errors import (
 from rag_memory_plugins.llama_index import HybridRetriever, MemoryRetriever, TenantVectorStore
 from rag_memory_plugins.llama_index.events import DegradeEvent
 from rag_memory_plugins.testing.fakes import WordEmbedder
-from tests.llama_index.doubles import Given, heard, scored
+from tests.llama_index.doubles import Given, scored
+from tests.llama_index.listening import listening
 
 INVOICES = ("Invoice 4711 is paid", "Invoice 4712 is open", "The office is closed")
 
@@ -245,11 +246,13 @@ async def test_a_source_that_fails_raises(ann: Conversation, memory_fails: bool)
 async def test_a_memory_that_fails_costs_its_hits_and_is_told_of(ann: Conversation) -> None:
     retriever = HybridRetriever(indexed(*INVOICES), memory=ann, limit=1)
     ann.memory.close()
-    with heard() as events:
+    with listening() as events:
         found = [retriever.retrieve("4711"), await retriever.aretrieve("4711")]
     assert [texts(some) for some in found] == [["Invoice 4711 is paid"]] * 2
     told = [
-        (event.source, event.reason[:20]) for event in events if isinstance(event, DegradeEvent)
+        (event.source, event.reason[:20])
+        for event in events.ours
+        if isinstance(event, DegradeEvent)
     ]
     assert told == [("HybridRetriever", "memory: StoreClosed(")] * 2
 
@@ -335,6 +338,6 @@ def test_an_unknown_argument_is_refused() -> None:
 def test_an_empty_question_asks_the_memory_nothing(ann: Conversation) -> None:
     with pytest.raises(InvalidQuery):
         MemoryRetriever(ann).retrieve("")
-    with heard() as events:
+    with listening() as events:
         found = HybridRetriever(Given(scored("a", 1.0)), memory=ann).retrieve("")
-    assert (texts(found), [type(event) for event in events]) == (["a"], [DegradeEvent])
+    assert (texts(found), [type(event) for event in events.ours]) == (["a"], [DegradeEvent])

@@ -23,7 +23,7 @@ from rag_memory_plugins.errors import (
 from rag_memory_plugins.llama_index import MemoryRetriever
 from rag_memory_plugins.llama_index.events import DegradeEvent, RecallEvent
 from rag_memory_plugins.testing.fakes import WordEmbedder
-from tests.llama_index.doubles import heard
+from tests.llama_index.listening import listening
 from tests.llama_index.scripted import ScriptedLLM
 
 
@@ -255,10 +255,12 @@ async def test_a_query_engine_shows_its_model_what_was_said_beside(talk: Convers
 
 
 async def test_each_search_is_told_of(ann: Conversation) -> None:
-    with heard() as events:
+    with listening() as events:
         MemoryRetriever(ann).retrieve("Lisbon")
         await MemoryRetriever(ann).aretrieve("Lisbon")
-    told = [(event.namespace, event.hits) for event in events if isinstance(event, RecallEvent)]
+    told = [
+        (event.namespace, event.hits) for event in events.ours if isinstance(event, RecallEvent)
+    ]
     assert told == [("acme/ann/tuesday", 2)] * 2
 
 
@@ -268,9 +270,9 @@ async def test_a_lane_that_fails_costs_hits_and_is_told_of(
     ann = opened().conversation("acme", "ann", "monday")
     ann.add("I moved to Lisbon in May")
     words.fail = True
-    with heard() as events:
+    with listening() as events:
         (node,) = await MemoryRetriever(ann).aretrieve("Lisbon")
-    reasons = [event.reason for event in events if isinstance(event, DegradeEvent)]
+    reasons = [event.reason for event in events.ours if isinstance(event, DegradeEvent)]
     assert (node.text, reasons) == (
         "I moved to Lisbon in May",
         ["dense: EmbedderError(\"embedder 'words': told to fail; set fail=False\")"],
@@ -288,9 +290,9 @@ async def test_the_loop_turns_while_a_search_waits(opened: Callable[..., Memory]
 
     ann = opened(embedder=Waiting()).conversation("acme", "ann", "monday")
     ann.add("I moved to Lisbon in May")
-    with heard() as events:
+    with listening() as events:
         search = asyncio.create_task(MemoryRetriever(ann).aretrieve("Lisbon"))
         await asyncio.to_thread(Waiting.asked.wait)
         Waiting.gate.set()  # too late, if this loop had waited for the search: a lane would fail
         assert len(await search) == 1
-    assert [type(event) for event in events] == [RecallEvent]
+    assert [type(event) for event in events.ours] == [RecallEvent]

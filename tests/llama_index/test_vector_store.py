@@ -41,11 +41,11 @@ from tests.llama_index.doubles import (
     AsyncStore,
     NestingStore,
     async_qdrant,
-    heard,
     id_of,
     needs_qdrant,
     qdrant,
 )
+from tests.llama_index.listening import listening
 
 EVERYTHING = VectorStoreQuery(query_embedding=[1.0, 0.5], similarity_top_k=100, query_str="?")
 
@@ -234,12 +234,12 @@ async def test_what_a_store_finds_too_much_is_left_out_and_told_of() -> None:
     store.add([node("nobody's")])
     acme = TenantVectorStore(store, "acme")
     acme.add([node("a1")])
-    with heard() as events:
+    with listening() as events:
         results = [acme.query(EVERYTHING, anywhere=True), await acme.aquery(EVERYTHING, anywhere=1)]
     for result in results:
         assert [item.text for item in result.nodes or ()] == ["a1"]
         assert (result.ids, result.similarities) == (ids("a1"), [1 / 3])
-    (event, _) = events
+    (event, _) = events.ours
     assert isinstance(event, DegradeEvent)
     assert event.reason.startswith("2 of 3 nodes that NestingStore found were not the tenant's")
 

@@ -14,8 +14,10 @@ try:
 except ImportError as error:
     raise MissingExtra("llama-index", "rag_memory_plugins.llama_index") from error
 
+from rag_memory_plugins.llama_index.attach import attach, detach
 from rag_memory_plugins.llama_index.embedding import as_embedder
 from rag_memory_plugins.llama_index.hybrid import HybridRetriever
+from rag_memory_plugins.llama_index.limited import LimitedLLM
 from rag_memory_plugins.llama_index.llm import as_chat_model
 from rag_memory_plugins.llama_index.memory import ScopedMemory, restoring
 from rag_memory_plugins.llama_index.neighbours import NeighbourPostprocessor
@@ -38,6 +40,7 @@ __all__ = [
     "CrossEncoderRerank",
     "HybridRerank",
     "HybridRetriever",
+    "LimitedLLM",
     "MemoryRetriever",
     "NeighbourPostprocessor",
     "Rerank",
@@ -47,6 +50,8 @@ __all__ = [
     "TokenBudgetPostprocessor",
     "as_chat_model",
     "as_embedder",
+    "attach",
+    "detach",
     "restoring",
     "trimmed",
 ]
