@@ -332,6 +332,22 @@ class MessageLog(Protocol):
     async def arecent(self, namespace: Namespace, limit: int) -> list[StoredMessage]:
         """The last `limit` messages of the session, oldest first."""
 
+    async def alisted(
+        self, namespace: Namespace, archived: bool | None = None
+    ) -> list[StoredMessage]:
+        """Messages of the session in order: the archived ones, the others (False) or all (None)."""
+
+    async def aarchive(
+        self, namespace: Namespace, ids: Sequence[str], *, archived: bool = True
+    ) -> list[StoredMessage]:
+        """Archive messages of the session, or bring them back; return those that there are.
+
+        Being archived changes nothing but `alisted`, and goes when the message is erased.
+        """
+
+    async def asessions(self, scope: Scope) -> list[str]:
+        """Names of the user's sessions that hold a message, in the order they began."""
+
     async def aview(
         self, namespace: Namespace, recent: int, goal: int, whole: int = 0
     ) -> SessionView:

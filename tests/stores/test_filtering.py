@@ -186,6 +186,19 @@ def test_large_and_deep_filters_are_exact_too(memory):
         assert 0 < len(expected) < 300
 
 
+def test_a_long_list_of_awkward_texts_is_compared_as_python_does(memory):
+    dan = memory.conversation("acme", "dan", "monday")
+    awkward = [text for text in TEXTS if text]
+    dan.add([Message("user", "x", id=text, name=text) for text in awkward])
+    others = [f"m{n}" for n in range(100)]
+    for text in awkward:
+        for near in (text, f"{text} ", f"\\{text}", text.upper(), text * 2):
+            for where in (Filter(ids=[*others, near]), Filter(names=[*others, near])):
+                expected = [m.id for m in dan.messages() if where.matches(m, "monday")]
+                assert [hit.message.id for hit in dan.find(where)] == expected, near
+                assert len(dan.find(~where)) == len(awkward) - len(expected), near
+
+
 # The doors
 
 

@@ -330,5 +330,5 @@ def test_a_migration_is_done_once(old, opened):
     for _ in range(2):
         opened(embedder=None).close()
     versions = "SELECT version FROM schema_migrations ORDER BY version"
-    assert rows(old, versions) == [(1,), (2,), (3,), (4,)]
+    assert rows(old, versions) == [(1,), (2,), (3,), (4,), (5,)]
     assert sizes_of(old) == [(ESTIMATE, ESTIMATE, ESTIMATE)] * 2 + [(5, 5, 5)]

@@ -313,7 +313,7 @@ def test_a_migrated_database_says_which_schema_and_analyzer_it_has(opened, path)
     opened(embedder=None)
     file = sqlite3.connect(path)
     versions = file.execute("SELECT version FROM schema_migrations").fetchall()
-    assert versions == [(1,), (2,), (3,), (4,)]
+    assert versions == [(1,), (2,), (3,), (4,), (5,)]
     assert file.execute("SELECT value FROM meta WHERE key = 'analyzer'").fetchall() == [(ANALYZER,)]
     assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     file.close()

@@ -15,6 +15,9 @@ except ImportError as error:
     raise MissingExtra("llama-index", "rag_memory_plugins.llama_index") from error
 
 from rag_memory_plugins.llama_index.attach import attach, detach
+from rag_memory_plugins.llama_index.block import Recalled, RecallMemoryBlock
+from rag_memory_plugins.llama_index.chat import Answer, achat, chat
+from rag_memory_plugins.llama_index.chat_store import LogChatStore
 from rag_memory_plugins.llama_index.embedding import as_embedder
 from rag_memory_plugins.llama_index.hybrid import HybridRetriever
 from rag_memory_plugins.llama_index.limited import LimitedLLM
@@ -36,21 +39,27 @@ from rag_memory_plugins.llama_index.retriever import MemoryRetriever
 from rag_memory_plugins.llama_index.vector_store import TenantVectorStore
 
 __all__ = [
+    "Answer",
     "CohereRerank",
     "CrossEncoderRerank",
     "HybridRerank",
     "HybridRetriever",
     "LimitedLLM",
+    "LogChatStore",
     "MemoryRetriever",
     "NeighbourPostprocessor",
+    "RecallMemoryBlock",
+    "Recalled",
     "Rerank",
     "ScopedMemory",
     "TenantGuardPostprocessor",
     "TenantVectorStore",
     "TokenBudgetPostprocessor",
+    "achat",
     "as_chat_model",
     "as_embedder",
     "attach",
+    "chat",
     "detach",
     "restoring",
     "trimmed",

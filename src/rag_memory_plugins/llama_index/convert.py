@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal, cast
 
@@ -26,10 +26,12 @@ from pydantic import BaseModel, ValidationError
 
 from rag_memory_plugins.types import Image, Message, Role, ToolCall
 
-__all__ = ["render", "to_chat", "to_message", "to_messages"]
+__all__ = ["SESSION", "known_ids", "render", "to_chat", "to_message", "to_messages"]
 
 KEY: Final = "llama_index"
 INJECTED: Final = "rag_memory"  # the metadata key of a block that we put into a prompt
+SESSION: Final = "session_id"
+"""Key of additional_kwargs under which LlamaIndex's `Memory` tells its blocks the session."""
 _ROLES: Final[Mapping[MessageRole, Role]] = {
     MessageRole.SYSTEM: "system",
     MessageRole.DEVELOPER: "system",
@@ -70,28 +72,46 @@ class _Identities:
 
 
 def _look(chat: ChatMessage) -> object:
-    return (chat.role, chat.content, len(chat.blocks), len(chat.additional_kwargs))
+    # The session is a mark that `Memory` leaves on a message for its blocks; nobody said it.
+    kwargs = chat.additional_kwargs.keys() - {SESSION}
+    return (chat.role, chat.content, len(chat.blocks), len(kwargs))
 
 
 _identities: Final = _Identities()
 
 
-def to_messages(chats: Iterable[ChatMessage], fence: re.Pattern[str]) -> list[Message]:
+def to_messages(
+    chats: Iterable[ChatMessage], fence: re.Pattern[str], marks: Collection[str] = ()
+) -> list[Message]:
     """What was said, without the blocks that we put in; the same object gives the same id.
 
     A copy of a chat message that `render` made is not known as an object any more, so what
-    `fence` matches is taken out of the texts.
+    `fence` matches is taken out of the texts. `marks` are keys of additional_kwargs that are no
+    part of what was said.
     """
     messages = []
     for chat in chats:
         known, message = _identities.find(chat)
         if not known:
-            said = _unfenced(chat, fence)
+            said = _unfenced(_unmarked(chat, marks), fence)
             message = None if said is None else to_message(said)
             _identities.remember(chat, message)
         if message is not None:
             messages.append(message)
     return messages
+
+
+def known_ids(chats: Iterable[ChatMessage]) -> list[str]:
+    """Ids of those chat messages that are objects of a log already."""
+    found = [_identities.find(chat)[1] for chat in chats]
+    return [message.id for message in found if message is not None]
+
+
+def _unmarked(chat: ChatMessage, marks: Collection[str]) -> ChatMessage:
+    if not chat.additional_kwargs.keys() & set(marks):
+        return chat
+    kwargs = {key: value for key, value in chat.additional_kwargs.items() if key not in marks}
+    return chat.model_copy(update={"additional_kwargs": kwargs})
 
 
 def _unfenced(chat: ChatMessage, fence: re.Pattern[str]) -> ChatMessage | None:

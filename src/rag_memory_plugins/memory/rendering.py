@@ -43,9 +43,11 @@ _ROLE: Final = re.compile(
 )
 _CONTROL: Final = re.compile(
     r"<(?=\|[^|\n]{0,40}\|>)|<(?=/?s>)|\[(?=/?INST\])|<(?=</?SYS>>)|<(?=/?(?:system|user|assistant"
-    r"|start_of_turn|end_of_turn|memory-)\b)",
+    r"|start_of_turn|end_of_turn|memory|content_block)\b)",
     re.IGNORECASE,
 )
+# A line that LlamaIndex's prompt templates (banks before 2.5) would take for a message of any role.
+_AS_JSON: Final = re.compile(r'^(?=[ \t]*\{[^\n]*(?:"role"|\\u))', re.MULTILINE)
 _DATE: Final = re.compile(r"^(?=\d{1,2} [A-Z][a-z]{2,8}(?: \d{4})?$)", re.MULTILINE)
 _LONGEST_NAME: Final = 64
 _BREAKS: Final = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -121,6 +123,8 @@ def neutral(text: str) -> str:
         text = _ROLE.sub(r"> \1", text)
     if "<" in text or "[" in text:
         text = _CONTROL.sub(lambda found: f"{found.group()} ", text)
+    if "{" in text:
+        text = _AS_JSON.sub("> ", text)
     return _DATE.sub("> ", text) if "\n" in text else text
 
 

@@ -22,6 +22,7 @@ from rag_memory_plugins.stores import filtering
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import (
+    archived,
     calibrations,
     indexes,
     keywords,
@@ -156,7 +157,8 @@ def _delete(connection: Connection, scope_id: int, seqs: Sequence[int]) -> dict[
     for some in in_batches(seqs):
         for name, table in (("pins", pins), ("messages", messages)):
             gone[name] += connection.execute(delete(table).where(table.c.seq.in_(some))).rowcount
-        connection.execute(delete(keywords).where(keywords.c.seq.in_(some)))
+        for derived in (keywords, archived):
+            connection.execute(delete(derived).where(derived.c.seq.in_(some)))
         # Naming every index lets these three use their own: a scan would grow with all tenants.
         every = select(indexes.c.id)
         of_index = vectors.c.index_id.in_(every) & vectors.c.seq.in_(some)

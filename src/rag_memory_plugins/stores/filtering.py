@@ -48,6 +48,9 @@ MAX_DEPTH: Final = 20
 """A larger filter is decided in Python: SQLite's oldest limits are 999 parameters in a statement
 and a parser's stack of 100."""
 
+FEW_VALUES: Final = 50
+"""More ids, names or sessions than these go to the database as one parameter, a JSON list."""
+
 _WHOLE: Final = 2**53
 _NEAR: Final = 1e-9
 _TINY: Final = 1e-300
@@ -144,7 +147,8 @@ def _translated(where: Filter) -> _Condition:
 def _size(node: Expression) -> tuple[int, int]:
     """(values, depth) of an expression."""
     if isinstance(node, Comparison):
-        return len(node.wanted), 1
+        one = node.field in _TEXT_COLUMNS and len(node.wanted) > FEW_VALUES
+        return 1 if one else len(node.wanted), 1
     parts = [_size(part) for part in ([node.part] if isinstance(node, Not) else node.parts)]
     return sum(values for values, _ in parts), 1 + max((depth for _, depth in parts), default=0)
 
@@ -162,7 +166,10 @@ def _condition(node: Expression) -> _Condition:
         moment = (node.value - _EPOCH) // _MICROSECOND
         return _exactly(_COMPARE[node.operator](messages.c.time_us, moment))
     column = _TEXT_COLUMNS[node.field]
-    return _exactly(and_(column.is_not(None), column.in_(node.value)))
+    wanted: Any = node.value
+    if len(wanted) > FEW_VALUES:
+        wanted = select(func.json_each(json.dumps(wanted)).table_valued("value").c.value)
+    return _exactly(and_(column.is_not(None), column.in_(wanted)))
 
 
 def _metadata(node: Comparison) -> _Condition:

@@ -40,6 +40,7 @@ from rag_memory_plugins.errors import StoreCorrupt
 from rag_memory_plugins.retrieval.lexical import ANALYZER
 
 __all__ = [
+    "archived",
     "calibrations",
     "folds",
     "indexes",
@@ -209,6 +210,12 @@ folds: Final = Table(
     Column("session_id", Integer, primary_key=True, autoincrement=False),
     Column("due", Float, nullable=False, index=True),
 )
+# Messages that are out of the active list of whoever keeps one; the log keeps them like any other.
+archived: Final = Table(
+    "archived",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+)
 
 
 def text_hash(text: str) -> bytes:
@@ -267,11 +274,17 @@ def _spans(connection: Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE vectors ADD COLUMN spans BLOB")
 
 
+def _archived(connection: Connection) -> None:
+    """Nothing was archived before."""
+    metadata.create_all(connection)
+
+
 MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [
     ("first", _first),
     ("recall columns", _recall_columns),
     ("sizes and summaries", _sizes),
     ("spans of passages", _spans),
+    ("archived messages", _archived),
 ]
 
 

@@ -22,7 +22,7 @@ from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.ports import Fold, SessionView, StoredMessage
 from rag_memory_plugins.results import EraseReceipt, Stats, Summary
-from rag_memory_plugins.stores import erasing, filtering, summarising
+from rag_memory_plugins.stores import archiving, erasing, filtering, summarising
 from rag_memory_plugins.stores.appending import append
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.rows import keyword_row, message_of, stored_columns, when
@@ -90,6 +90,26 @@ class SqlLog:
         return await self.database.aread(
             lambda connection: windows_of(connection, namespace, ids, before, after)
         )
+
+    async def alisted(
+        self, namespace: Namespace, archived: bool | None = None
+    ) -> list[StoredMessage]:
+        """Messages of the session in order; see `ports.MessageLog`."""
+        return await self.database.aread(
+            lambda connection: archiving.listed(connection, namespace, archived)
+        )
+
+    async def aarchive(
+        self, namespace: Namespace, ids: Sequence[str], *, archived: bool = True
+    ) -> list[StoredMessage]:
+        """Archive messages of the session, or bring them back; see `ports.MessageLog`."""
+        return await self.database.awrite(
+            lambda connection: archiving.archive(connection, namespace, ids, archived)
+        )
+
+    async def asessions(self, scope: Scope) -> list[str]:
+        """The user's sessions that hold a message, in the order they began."""
+        return await self.database.aread(lambda connection: archiving.names(connection, scope))
 
     async def aview(
         self, namespace: Namespace, recent: int, goal: int, whole: int = 0

@@ -1,0 +1,59 @@
+"""One user's conversations by the session ids that LlamaIndex's `Memory` hands over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llama_index.core.base.llms.types import ChatMessage
+
+from rag_memory_plugins.errors import InvalidInput
+from rag_memory_plugins.llama_index.convert import SESSION, to_messages
+from rag_memory_plugins.memory.conversation import Conversation
+from rag_memory_plugins.memory.memory import Memory
+from rag_memory_plugins.namespace import Scope, SharedUser
+from rag_memory_plugins.types import Message
+
+__all__ = ["Sessions", "put_in", "said_in"]
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """The conversations of one user of a memory. Raises `InvalidInput`, `InvalidNamespace`."""
+
+    memory: Memory
+    tenant: str
+    user: str | SharedUser
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.memory, Memory):
+            got = f"{type(self.memory).__module__}.{type(self.memory).__name__}"
+            raise InvalidInput("memory", got, "pass what rag_memory_plugins.open_memory() gave")
+        Scope(self.tenant, self.user)
+
+    @property
+    def scope(self) -> Scope:
+        """Who remembers."""
+        return Scope(self.tenant, self.user)
+
+    def conversation(self, session: str) -> Conversation:
+        """The session's conversation; raises `InvalidNamespace` for what cannot name one."""
+        return self.memory.conversation(self.tenant, self.user, session)
+
+
+def said_in(conversation: Conversation, chats: Sequence[ChatMessage]) -> list[Message]:
+    """What was said, by whoever said it, without what `put_in` matches."""
+    return to_messages(chats, put_in(conversation), (SESSION,))
+
+
+def put_in(conversation: Conversation) -> re.Pattern[str]:
+    """What matches the blocks of ours in this conversation's prompts, and no one else's text.
+
+    `Memory` writes all its blocks into one text between <memory> tags: with ours, all of it.
+    """
+    tag = conversation.fence.around("", "").partition(">")[0].removeprefix("<")
+    other = r"(?:(?!</?memory>).)*?"
+    fenced = rf"<({tag}\d*)>\n.*?\n</\1>\n*"
+    framed = rf"\s*<memory>{other}<({tag}\d*)>\n.*?\n</\2>{other}</memory>\s*"
+    return re.compile(f"{fenced}|{framed}", re.DOTALL)
