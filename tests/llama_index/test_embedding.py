@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llama_index.core import VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.schema import TextNode
 
 from rag_memory_plugins import open_memory
 from rag_memory_plugins.errors import EmbedderError, InvalidInput
-from rag_memory_plugins.llama_index import as_embedder
+from rag_memory_plugins.llama_index import LocalEmbedding, as_embedder
 from rag_memory_plugins.ports import Embedder
 
 
@@ -116,3 +118,20 @@ def test_a_memory_searches_with_it(tmp_path: Path) -> None:
 def test_a_framework_model_itself_is_refused_with_the_function_to_use(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="as_embedder"):
         open_memory(tmp_path / "memory.db", embedder=Letters())  # type: ignore[arg-type]
+
+
+async def test_the_local_model_embeds_for_an_index_sync_and_async_alike() -> None:
+    model = LocalEmbedding()
+    texts = ["The boat is green.", "word " * 600, ""]
+    vectors = model.get_text_embedding_batch(texts)
+    assert vectors == await model.aget_text_embedding_batch(texts)
+    assert [round(float(np.linalg.norm(vector)), 5) for vector in vectors] == [1.0, 1.0, 0.0]
+    assert model.get_query_embedding(texts[0]) == await model.aget_query_embedding(texts[0])
+    assert model.get_query_embedding(texts[0]) == pytest.approx(vectors[0], abs=1e-6)
+
+
+def test_an_index_with_the_local_model_finds_by_meaning() -> None:
+    nodes = [TextNode(text=text) for text in ("Ann lives in Lisbon", "The form is due in May")]
+    index = VectorStoreIndex(nodes, embed_model=LocalEmbedding())
+    (found,) = index.as_retriever(similarity_top_k=1).retrieve("Which city is her home?")
+    assert found.text == "Ann lives in Lisbon"

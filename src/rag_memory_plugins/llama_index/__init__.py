@@ -18,7 +18,7 @@ from rag_memory_plugins.llama_index.attach import attach, detach
 from rag_memory_plugins.llama_index.block import Recalled, RecallMemoryBlock
 from rag_memory_plugins.llama_index.chat import Answer, achat, chat
 from rag_memory_plugins.llama_index.chat_store import LogChatStore
-from rag_memory_plugins.llama_index.embedding import as_embedder
+from rag_memory_plugins.llama_index.embedding import LocalEmbedding, as_embedder
 from rag_memory_plugins.llama_index.hybrid import HybridRetriever
 from rag_memory_plugins.llama_index.limited import LimitedLLM
 from rag_memory_plugins.llama_index.llm import as_chat_model
@@ -45,6 +45,7 @@ __all__ = [
     "HybridRerank",
     "HybridRetriever",
     "LimitedLLM",
+    "LocalEmbedding",
     "LogChatStore",
     "MemoryRetriever",
     "NeighbourPostprocessor",

@@ -1,13 +1,87 @@
-"""A LlamaIndex embedding model as our `Embedder`."""
+"""A LlamaIndex embedding model as our `Embedder`, and our local model as one of LlamaIndex's."""
 
 from __future__ import annotations
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from rag_memory_plugins.errors import InvalidInput
+import numpy as np
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from pydantic import PrivateAttr
+
+from rag_memory_plugins.errors import InvalidInput, MissingExtra
+from rag_memory_plugins.portal import get_portal, strict
+from rag_memory_plugins.ports import Embedder
+from rag_memory_plugins.retrieval.embedding import default_embedder
 from rag_memory_plugins.retrieval.wrapped import PIECE_CHARACTERS, WrappedEmbedder
 
-__all__ = ["as_embedder"]
+if TYPE_CHECKING:
+    from rag_memory_plugins.ports import Vectors
+
+__all__ = ["LocalEmbedding", "as_embedder"]
+
+
+class LocalEmbedding(BaseEmbedding):
+    """The local model, MiniLM in int8 on two threads, as `embed_model=` of an index.
+
+    No key and no download: it comes with the extra `local`. A vector has 384 numbers and length 1;
+    a text longer than the model reads gets the mean of its pieces' vectors. Runs beside the event
+    loop. Raises `MissingExtra`, `EmbedderError` (for a text without any word).
+
+    >>> model = LocalEmbedding()
+    >>> boat, ship, tax = model.get_text_embedding_batch(["a boat", "a ship", "the tax form"])
+    >>> bool(model.similarity(boat, ship) > model.similarity(boat, tax))
+    True
+    """
+
+    _embedder: Embedder = PrivateAttr()
+
+    @strict
+    def __init__(self, *, embed_batch_size: int = 32) -> None:
+        embedder = default_embedder()
+        if embedder is None:
+            raise MissingExtra("local", "LocalEmbedding")
+        fields: dict[str, Any] = {
+            "model_name": embedder.fingerprint,
+            "embed_batch_size": embed_batch_size,
+        }
+        super().__init__(**fields)
+        self._embedder = embedder
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name LlamaIndex writes beside the serialised form."""
+        return "LocalEmbedding"
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return _listed(get_portal().call(self._embedder.aembed_query(query), "embed a query"))
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return _listed(await get_portal().acall(self._embedder.aembed_query(query)))
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        found = get_portal().call(self._embedder.aembed_documents(texts), "embed texts")
+        return _whole(found)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return _whole(await get_portal().acall(self._embedder.aembed_documents(texts)))
+
+
+def _whole(pieces: Sequence[Vectors]) -> list[list[float]]:
+    """One vector a text: the direction of the mean of its pieces; zeros for a text of none."""
+    return [_listed(some.sum(axis=0)) for some in pieces]
+
+
+def _listed(vector: Vectors) -> list[float]:
+    flat = vector.reshape(-1)
+    length = float(np.linalg.norm(flat))
+    return [float(number) for number in flat / (length or 1.0)]
 
 
 def as_embedder(

@@ -113,7 +113,7 @@ class MiniLM:
 
     async def aembed_documents(self, texts: Sequence[str]) -> list[Vectors]:
         """For each text its pieces, shape (pieces, 384); a text without words gives none."""
-        return [item.vectors for item in await self.aencode_documents(texts)]
+        return [vectors for vectors, _ in await self._embedded(texts)]
 
     async def aencode_documents(self, texts: Sequence[str]) -> list[Encoded]:
         """Each text's pieces, token vectors of its first 4 pieces, shape (tokens, 64), and passages.
