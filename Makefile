@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 DEMO_EXTRAS := local,llama-index,langchain
 DEV_EXTRAS := $(DEMO_EXTRAS),cohere,openai
 
-.PHONY: demo test check setup bench test-long clean
+.PHONY: demo test check setup bench test-long test-llama-index clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -30,6 +30,10 @@ bench: $(VENV)/.dev
 
 test-long: $(VENV)/.dev
 	RAG_MEMORY_LONG=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# On the oldest and the newest llama-index-core that pyproject.toml names, each in its own venv.
+test-llama-index: $(VENV)/.dev
+	RAG_MEMORY_LONG=1 $(BIN)/python -m pytest tests/test_versions.py -k llama_index $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

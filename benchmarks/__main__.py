@@ -19,6 +19,7 @@ NAMES = (
     "first_contact",
     "general",
     "latency",
+    "llama_index",
     "recall",
     "rerank",
     "scale",

@@ -80,6 +80,7 @@ MAY_IMPORT = {
     "psycopg": {"stores"},
     "llama_index": {"llama_index", "cli"},
     "llama_index_instrumentation": {"llama_index"},
+    "workflows": {"llama_index/compat.py"},
     "langchain": {"langchain", "cli"},
     "langchain_classic": {"langchain"},
     "langchain_community": {"langchain"},

@@ -2,10 +2,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from rag_memory_plugins import Event, Memory, open_memory
+
+HERE: Final = Path(__file__).parent
+OF_THE_FRAMEWORK: Final = (
+    # Workflows look at every attribute of an agent, pydantic's deprecated ones included.
+    "ignore::pydantic.warnings.PydanticDeprecationWarning",
+    # ReActAgent asks its Context whether it is running, from within a step.
+    "ignore:is_running called from within a step:DeprecationWarning",
+    # Every workflow of version 1 makes what that version warns of.
+    "ignore:ServiceManager is deprecated:DeprecationWarning",
+)
+"""Warnings that LlamaIndex gives of itself; its versions differ in them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            for warning in OF_THE_FRAMEWORK:
+                item.add_marker(pytest.mark.filterwarnings(warning))
 
 
 @pytest.fixture

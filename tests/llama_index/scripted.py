@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import Any
 
@@ -11,15 +12,28 @@ from llama_index.core.base.llms.types import (
     CompletionResponse,
     LLMMetadata,
     MessageRole,
-    TextBlock,
-    ToolCallBlock,
 )
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from pydantic import PrivateAttr
 
-Reply = str | list[tuple[str, str, dict[str, Any]]]
-"""A text, or tool calls as (id, tool, arguments)."""
+from rag_memory_plugins import Message, ToolCall
+from rag_memory_plugins.llama_index.blocks import calls, plain
+
+Call = tuple[str, str, dict[str, Any]]
+"""A tool call as (id, tool, arguments)."""
+Reply = str | list[Call]
+
+
+def calling(*made: Call, text: str = "") -> ChatMessage:
+    """An assistant message that calls tools, as this version of LlamaIndex holds it."""
+    wanted = tuple(ToolCall(key, name, json.dumps(given)) for key, name, given in made)
+    return plain(Message("assistant", text, tool_calls=wanted))
+
+
+def result(call_id: str, text: str) -> ChatMessage:
+    """What a tool gave."""
+    return ChatMessage(text, role="tool", additional_kwargs={"tool_call_id": call_id})
 
 
 class ScriptedLLM(FunctionCallingLLM):
@@ -43,13 +57,11 @@ class ScriptedLLM(FunctionCallingLLM):
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         self._asked.append([message.model_copy(deep=True) for message in messages])
         reply = self._replies.pop(0)
-        blocks: list[Any] = [TextBlock(text=reply)] if isinstance(reply, str) else []
-        if not isinstance(reply, str):
-            blocks = [
-                ToolCallBlock(tool_call_id=call_id, tool_name=name, tool_kwargs=arguments)
-                for call_id, name, arguments in reply
-            ]
-        message = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
+        message = (
+            ChatMessage(reply, role=MessageRole.ASSISTANT)
+            if isinstance(reply, str)
+            else calling(*reply)
+        )
         return ChatResponse(message=message, delta=message.content)
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -90,12 +102,9 @@ class ScriptedLLM(FunctionCallingLLM):
     ) -> list[ToolSelection]:
         return [
             ToolSelection(
-                tool_id=block.tool_call_id or "",
-                tool_name=block.tool_name,
-                tool_kwargs=dict(block.tool_kwargs),
+                tool_id=call.id, tool_name=call.name, tool_kwargs=json.loads(call.arguments)
             )
-            for block in response.message.blocks
-            if isinstance(block, ToolCallBlock)
+            for call in calls(response.message)
         ]
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:

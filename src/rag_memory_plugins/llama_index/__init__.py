@@ -22,7 +22,7 @@ from rag_memory_plugins.llama_index.embedding import LocalEmbedding, as_embedder
 from rag_memory_plugins.llama_index.hybrid import HybridRetriever
 from rag_memory_plugins.llama_index.limited import LimitedLLM
 from rag_memory_plugins.llama_index.llm import as_chat_model
-from rag_memory_plugins.llama_index.memory import ScopedMemory, restoring
+from rag_memory_plugins.llama_index.memory import ScopedMemory
 from rag_memory_plugins.llama_index.neighbours import NeighbourPostprocessor
 from rag_memory_plugins.llama_index.postprocessors import (
     TenantGuardPostprocessor,
@@ -36,6 +36,7 @@ from rag_memory_plugins.llama_index.reranking import (
     Rerank,
 )
 from rag_memory_plugins.llama_index.retriever import MemoryRetriever
+from rag_memory_plugins.llama_index.trust import restoring
 from rag_memory_plugins.llama_index.vector_store import TenantVectorStore
 
 __all__ = [

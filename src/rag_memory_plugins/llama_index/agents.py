@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from rag_memory_plugins.errors import InvalidNamespace
-from rag_memory_plugins.llama_index.memory import ScopedMemory, restoring
+from rag_memory_plugins.llama_index.memory import ScopedMemory
+from rag_memory_plugins.llama_index.trust import restoring
 
 if TYPE_CHECKING:
     from llama_index.core.workflow import Context, StartEvent

@@ -6,33 +6,37 @@ kept in its metadata under "llama_index", and only then: a plain message stores 
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Final
 
-from llama_index.core.base.llms.types import (
-    ChatMessage,
-    ContentBlock,
-    ImageBlock,
-    MessageRole,
-    TextBlock,
-    ToolCallBlock,
-)
-from pydantic import BaseModel, ValidationError
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+from pydantic import ValidationError
 
-from rag_memory_plugins.types import Image, Message, Role, ToolCall
+from rag_memory_plugins.llama_index.blocks import COUNTED, KEY, calls, dump, images, plain
+from rag_memory_plugins.memory.units import SHORTENED
+from rag_memory_plugins.types import Message, Role
 
-__all__ = ["SESSION", "known_ids", "render", "to_chat", "to_message", "to_messages"]
+if TYPE_CHECKING:
+    from rag_memory_plugins.memory.rendering import Fence
 
-KEY: Final = "llama_index"
+__all__ = [
+    "ROLES",
+    "SESSION",
+    "fence_of",
+    "known_ids",
+    "render",
+    "to_chat",
+    "to_message",
+    "to_messages",
+]
+
 INJECTED: Final = "rag_memory"  # the metadata key of a block that we put into a prompt
 SESSION: Final = "session_id"
 """Key of additional_kwargs under which LlamaIndex's `Memory` tells its blocks the session."""
-_ROLES: Final[Mapping[MessageRole, Role]] = {
+ROLES: Final[Mapping[MessageRole, Role]] = {
     MessageRole.SYSTEM: "system",
     MessageRole.DEVELOPER: "system",
     MessageRole.USER: "user",
@@ -42,7 +46,6 @@ _ROLES: Final[Mapping[MessageRole, Role]] = {
     MessageRole.TOOL: "tool",
     MessageRole.FUNCTION: "tool",
 }
-_COUNTED: Final = frozenset({"text", "image", "tool_call"})  # blocks that a budget has counted
 
 
 class _Identities:
@@ -114,6 +117,12 @@ def _unmarked(chat: ChatMessage, marks: Collection[str]) -> ChatMessage:
     return chat.model_copy(update={"additional_kwargs": kwargs})
 
 
+def fence_of(fence: Fence) -> re.Pattern[str]:
+    """What matches the blocks that a conversation's contexts hold, and no one else's text."""
+    tag = fence.around("", "").partition(">")[0].removeprefix("<")
+    return re.compile(rf"<({re.escape(tag)}[0-9a-f]*)>\n.*?\n</\1>\n*", re.DOTALL)
+
+
 def _unfenced(chat: ChatMessage, fence: re.Pattern[str]) -> ChatMessage | None:
     if not any(isinstance(b, TextBlock) and fence.search(b.text) for b in chat.blocks):
         return chat
@@ -127,7 +136,7 @@ def _unfenced(chat: ChatMessage, fence: re.Pattern[str]) -> ChatMessage | None:
 
 def to_message(chat: ChatMessage) -> Message:
     """`chat` as a `Message` with a new id; raises `InvalidMessage`, naming the field."""
-    role = _ROLES[chat.role]
+    role = ROLES[chat.role]
     kwargs = chat.additional_kwargs
     name = kwargs.get("name")
     call_id = kwargs.get("tool_call_id") or name if role == "tool" else None
@@ -135,12 +144,12 @@ def to_message(chat: ChatMessage) -> Message:
         role,
         chat.content or "",
         name=name if isinstance(name, str) else None,
-        tool_calls=_calls(chat) if role == "assistant" else (),
+        tool_calls=calls(chat) if role == "assistant" else (),
         tool_call_id=call_id,
-        images=tuple(_image(block) for block in chat.blocks if isinstance(block, ImageBlock)),
+        images=images(chat),
     )
-    wanted, plain = _dump(chat), _dump(_plain(message))
-    lost = {field: value for field, value in wanted.items() if plain[field] != value}
+    wanted, usual = dump(chat), dump(plain(message))
+    lost = {field: value for field, value in wanted.items() if usual[field] != value}
     return replace(message, metadata={KEY: lost}) if lost else message
 
 
@@ -149,29 +158,31 @@ def to_chat(message: Message, *, whole: bool = True) -> ChatMessage:
 
     Without `whole`, only blocks that token budgets count: text, images, tool calls.
     """
-    plain = _plain(message)
+    chat = usual = plain(message)
     lost = message.metadata.get(KEY)
-    chat = plain
     if isinstance(lost, Mapping):
-        data = {**_dump(plain), **lost}
-        if not whole:
-            counted = [b for b in data["blocks"] if b.get("block_type") in _COUNTED]
-            data["blocks"] = counted or _dump(plain)["blocks"]
+        data = {**dump(usual), **lost}
+        if SHORTENED in message.metadata:
+            data["blocks"] = dump(usual)["blocks"]  # the stored ones hold the whole text
+        elif not whole:
+            counted = [b for b in data["blocks"] if b.get("block_type") in COUNTED]
+            data["blocks"] = counted or dump(usual)["blocks"]
         try:
             chat = ChatMessage.model_validate(data)
         except ValidationError:
             # A block that named a file which is gone; the plain form still says what was said.
-            chat = plain
+            chat = usual
     _identities.remember(chat, message)
     return chat
 
 
-def render(messages: Sequence[Message]) -> list[ChatMessage]:
+def render(messages: Sequence[Message], *, answers: bool = True) -> list[ChatMessage]:
     """The messages of a `Context` as chat messages.
 
     A block of ours joins the user message beside it, because several providers and most local
     chat templates refuse two user messages in a row; where there is none it stands alone. Blocks
-    that no budget counts (documents, audio, thinking) stay only from the last user message on.
+    that no budget counts (documents, audio, thinking) stay only from the last user message on, and
+    without `answers` in that message alone.
     """
     last_user = max((i for i, m in enumerate(messages) if m.role == "user"), default=0)
     spoken = [i for i, m in enumerate(messages) if m.role == "user" and not _injected(m)]
@@ -185,7 +196,7 @@ def render(messages: Sequence[Message]) -> list[ChatMessage]:
             else:
                 waiting.append(message)
             continue
-        chat = to_chat(message, whole=index >= last_user)
+        chat = to_chat(message, whole=index >= last_user if answers else index == last_user)
         if waiting and message.role == "user":
             chat = _joined(waiting, chat, message)
         elif waiting:
@@ -213,105 +224,3 @@ def _alone(fences: Sequence[Message]) -> ChatMessage:
     chat = ChatMessage(role=MessageRole.USER, blocks=blocks)
     _identities.remember(chat, None)
     return chat
-
-
-def _plain(message: Message) -> ChatMessage:
-    """The usual LlamaIndex form of a message from anywhere: one text, images, tool calls."""
-    blocks: list[ContentBlock] = []
-    if message.content or not (message.images or message.tool_calls):
-        blocks.append(TextBlock(text=message.content))
-    blocks += [_image_block(image) for image in message.images]
-    blocks += [
-        ToolCallBlock(tool_call_id=c.id, tool_name=c.name, tool_kwargs=_arguments(c.arguments))
-        for c in message.tool_calls
-    ]
-    kwargs = {"tool_call_id": message.tool_call_id, "name": message.name}
-    return ChatMessage(
-        role=MessageRole(message.role),
-        blocks=blocks,
-        additional_kwargs={k: v for k, v in kwargs.items() if v is not None},
-    )
-
-
-def _calls(chat: ChatMessage) -> tuple[ToolCall, ...]:
-    found = [
-        ToolCall(b.tool_call_id or b.tool_name, b.tool_name, _text(b.tool_kwargs))
-        for b in chat.blocks
-        if isinstance(b, ToolCallBlock)
-    ]
-    if not found:
-        found = [_call(item) for item in chat.additional_kwargs.get("tool_calls") or ()]
-    return tuple(found)
-
-
-def _call(item: Any) -> ToolCall:
-    """One entry of additional_kwargs["tool_calls"]: each provider package has its own shape."""
-    data: Mapping[str, Any] = item if isinstance(item, Mapping) else _jsonable(item) or {}
-    inner = data.get("function")
-    function: Mapping[str, Any] = inner if isinstance(inner, Mapping) else data
-    name = str(function.get("name") or data.get("tool_name") or "")
-    arguments: object = next(
-        (source[key] for source in (function, data) for key in _ARGUMENTS if key in source), {}
-    )
-    call_id = data.get("id") or data.get("tool_id") or data.get("tool_call_id") or name
-    return ToolCall(str(call_id), name, _text(arguments))
-
-
-_ARGUMENTS: Final = ("arguments", "tool_kwargs", "input", "args")
-
-
-def _text(arguments: object) -> str:
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-
-
-def _arguments(text: str) -> dict[str, Any] | str:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text  # a model may write broken JSON; the text is what it said
-    return value if isinstance(value, dict) else text
-
-
-def _image(block: ImageBlock) -> Image:
-    detail = cast("Literal['auto', 'low', 'high']", block.detail)
-    known = detail if detail in ("low", "high") else "auto"
-    if block.url is not None:
-        return Image(str(block.url), detail=known)
-    data = block.resolve_image(as_base64=True).read().decode()
-    return Image(f"data:{block.image_mimetype or 'image/png'};base64,{data}", detail=known)
-
-
-def _image_block(image: Image) -> ImageBlock:
-    detail = None if image.detail == "auto" else image.detail
-    head, comma, data = image.url.partition(",")
-    if comma and head.startswith("data:") and head.endswith(";base64"):
-        kind = head.removeprefix("data:").removesuffix(";base64")
-        return ImageBlock(image=data.encode(), image_mimetype=kind, detail=detail)
-    return ImageBlock(url=image.url, detail=detail)
-
-
-def _dump(chat: ChatMessage) -> dict[str, Any]:
-    """`chat` as JSON values; what has no JSON form is left out."""
-    # "images" is a legacy way to make blocks, and made them when the message was built.
-    kwargs = {k: _jsonable(v) for k, v in chat.additional_kwargs.items() if k != "images"}
-    return {
-        "role": chat.role.value,
-        "blocks": [b.model_dump(mode="json", exclude_none=True) for b in chat.blocks],
-        "additional_kwargs": {k: v for k, v in kwargs.items() if v is not None},
-    }
-
-
-def _jsonable(value: object) -> Any:
-    """JSON values of `value`, None for what has none."""
-    try:
-        return json.loads(json.dumps(value, default=_default, allow_nan=False))
-    except (TypeError, ValueError):
-        return None
-
-
-def _default(value: object) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    raise TypeError(type(value).__name__)

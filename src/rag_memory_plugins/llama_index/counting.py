@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llama_index.core.base.llms.types import ChatMessage, TextBlock
 
-from rag_memory_plugins.llama_index.convert import _ROLES, _calls
+from rag_memory_plugins.llama_index.blocks import calls
+from rag_memory_plugins.llama_index.convert import ROLES
 from rag_memory_plugins.tokens import image_tokens
 from rag_memory_plugins.types import Image, Message, ToolCall
 
@@ -68,11 +69,11 @@ def as_counted(chat: ChatMessage, counter: TokenCounter) -> Message:
     Nothing is read or fetched but a document's own file. A result of a tool that names no call is
     taken for one all the same.
     """
-    role = _ROLES[chat.role]
+    role = ROLES[chat.role]
     kwargs = chat.additional_kwargs
     name = kwargs.get("name")
     call_id = _clean(str(kwargs.get("tool_call_id") or name or "result"))[:64]
-    calls = [ToolCall(_clean(c.id), _clean(c.name), _clean(c.arguments)) for c in _calls(chat)]
+    made = [ToolCall(_clean(c.id), _clean(c.name), _clean(c.arguments)) for c in calls(chat)]
     extra = sum(_extra(block, counter) for block in chat.blocks)
     message = Message(
         role,
@@ -80,7 +81,7 @@ def as_counted(chat: ChatMessage, counter: TokenCounter) -> Message:
         # Part of the mark in a shortened text, which must be the same in every request.
         id=call_id if role == "tool" else role,
         name=_clean(name) if isinstance(name, str) else None,
-        tool_calls=tuple(calls) if role == "assistant" else (),
+        tool_calls=tuple(made) if role == "assistant" else (),
         tool_call_id=call_id if role == "tool" else None,
         images=tuple(_image(block) for block in chat.blocks if _kind(block) == "image"),
     )

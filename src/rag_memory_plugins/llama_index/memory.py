@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-import re
 import uuid
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,35 +12,50 @@ from llama_index.core.memory import BaseMemory
 from pydantic import PrivateAttr
 
 from rag_memory_plugins.budget import TokenBudget
-from rag_memory_plugins.errors import BudgetTooSmall, InvalidInput, InvalidNamespace
-from rag_memory_plugins.llama_index.convert import render, to_chat, to_messages
+from rag_memory_plugins.errors import BudgetTooSmall, InvalidInput
+from rag_memory_plugins.llama_index import events, trust
+from rag_memory_plugins.llama_index.compat import SEES_RUNS, memory_of_run
+from rag_memory_plugins.llama_index.convert import fence_of, render, to_chat, to_messages
+from rag_memory_plugins.llama_index.history import unknown
+from rag_memory_plugins.llama_index.turn import Asked, Turn, beside, since_question
 from rag_memory_plugins.memory.conversation import Conversation
+from rag_memory_plugins.memory.units import SHORTENED
 from rag_memory_plugins.portal import blocking, strict
 from rag_memory_plugins.results import Context
+from rag_memory_plugins.tokens import REPLY_TOKENS
 from rag_memory_plugins.types import Level, Message
 
 if TYPE_CHECKING:
     from rag_memory_plugins.portal import Portal
+    from rag_memory_plugins.ports import TokenCounter
 
-__all__ = ["ScopedMemory", "restoring"]
+__all__ = ["ScopedMemory"]
 
-_LOOK_BACK: Final = 64  # a turn of more tool messages than this is asked for by `input` anyway
+_LOOK_BACK: Final = 64
+"""Messages of the log's end that are read; a longer turn is asked for by `input` anyway."""
+_MOST_SYSTEM: Final = 16
+"""System messages of a session that stay first: the last ones of more."""
 
 
 class ScopedMemory(BaseMemory):
     """A tenant's conversation as `memory=` of agents and chat engines.
 
-    `get` gives pins, recent turns and what is recalled for the latest user text, from all the
-    user's sessions (`level="session"`: from this one), never more than `budget` tokens. Recall
-    runs once a turn; an agent's tool rounds get the same context again. A block that `get` put in
-    is not stored when it comes back.
+    `get` gives the session's system messages, pins, recent turns and what is recalled for the
+    latest user text, from all the user's sessions (`level="session"`: from this one), never more
+    than `budget` tokens. Recall runs once a turn; an agent's tool rounds get the same context
+    again, followed by what was said since. A block that `get` put in is not stored when it comes
+    back.
 
     The log is the truth, so `set` adds what it does not hold yet and removes nothing: an agent
     calls it whenever it is given `chat_history`, and a web client that sends its history with
-    every request must neither double the log nor wipe it. `reset` does erase the session.
+    every request must neither double the log nor wipe it. `reset` erases the session and all that
+    was derived from it.
 
     Written out (a workflow's Context, JSON) it is a reference without content. The process that
-    wrote it reads it back; another one must say which memory it trusts, see `restoring`.
+    wrote it reads it back; elsewhere it becomes the memory that the caller trusts: the `memory=`
+    of the agent's run, or that of `restoring`. A run whose Context holds another session's memory
+    than its `memory=` raises `InvalidNamespace` before anything is read or written. Of that,
+    llama-index-workflows before 2.23 leaves `restoring` alone: its steps cannot see their run.
 
     >>> import tempfile, pathlib
     >>> from rag_memory_plugins import open_memory
@@ -61,9 +72,8 @@ class ScopedMemory(BaseMemory):
     budget: TokenBudget
     level: Level
     reference: str
-    _conversation: Conversation = PrivateAttr()
-    _fence: re.Pattern[str] = PrivateAttr()
-    _turn: tuple[tuple[str, str, int], Context] | None = PrivateAttr(default=None)
+    _conversation: Conversation | None = PrivateAttr(default=None)
+    _turn: Turn | None = PrivateAttr(default=None)
 
     @strict
     def __init__(
@@ -81,12 +91,11 @@ class ScopedMemory(BaseMemory):
             "namespace": conversation.namespace.key,
             "budget": TokenBudget.of(budget),
             "level": level,
-            "reference": uuid.uuid4().hex,
+            "reference": "",
         }
         super().__init__(**fields)
         self._conversation = conversation
-        self._fence = _fence(conversation)
-        _alive[self.reference] = self
+        self._register()
 
     @classmethod
     def class_name(cls) -> str:
@@ -112,17 +121,46 @@ class ScopedMemory(BaseMemory):
     @property
     def portal(self) -> Portal:
         """Where the sync methods run."""
-        return self._conversation.portal
+        return self.conversation.portal
 
     @property
     def conversation(self) -> Conversation:
-        """The conversation behind this memory."""
+        """The conversation behind this memory.
+
+        Raises `InvalidNamespace` in an agent's run that was given another session's `memory=`,
+        and `InvalidInput` for a reference of which nothing says what it may become.
+        """
+        given = memory_of_run()
+        trust.check_run(self, given)
+        if self._conversation is None:
+            memory = given if isinstance(given, ScopedMemory) else trust.trusted.get()
+            if memory is None or memory is self:
+                raise trust.untrusted(self.namespace)
+            trust.expect(memory, self.namespace)
+            self._conversation = memory.conversation
+            # What the reference says of the rest was kept by somebody else, too.
+            self.budget, self.level = memory.budget, memory.level
+            self._register()
         return self._conversation
 
+    def _register(self) -> None:
+        self.reference = uuid.uuid4().hex
+        trust.alive[self.reference] = self
+
+    def tokenizer_fn(self, text: str) -> Sequence[int]:
+        """As many items as `text` takes tokens as a message: chat engines count their prompts."""
+        message = Message("system", text)
+        return range(self._counter.count_messages([message]) - REPLY_TOKENS if text else 0)
+
+    @property
+    def _counter(self) -> TokenCounter:
+        return self.conversation.memory.counter
+
+    @events.dispatcher.span
     async def aget(
         self,
         /,
-        input: str | None = None,  # noqa: A002  # LlamaIndex's word
+        input: str | ChatMessage | None = None,  # noqa: A002  # LlamaIndex's word
         **kwargs: Any,
     ) -> list[ChatMessage]:
         """The context for `input`, or else for the last user message of the log.
@@ -131,35 +169,56 @@ class ScopedMemory(BaseMemory):
         budget; other keywords that LlamaIndex's memories know are without meaning here. Raises
         `BudgetTooSmall` when the user's last message alone is over the budget.
         """
-        recent = await self._conversation.arecent(_LOOK_BACK)
-        last = recent[-1] if recent else None
-        query = input or next((m.content for m in reversed(recent) if m.role == "user"), "")
-        key = (query, last.id if last else "", kwargs.get("initial_token_count", 0))
+        emptied = trust.turns.emptied
+        recent = await self.conversation.arecent(_LOOK_BACK)
+        said = since_question(recent)
+        user = said[0] if said and said[0].role == "user" else None
+        query = input.content if isinstance(input, ChatMessage) else input
+        query = query or (user.content if user else "")
+        taken = kwargs.get("initial_token_count", 0)
+        asked = Asked(query.strip(), user.id if user else "", taken)
         turn = self._turn
-        if turn is None or turn[0] != key:
-            turn = self._turn = (key, await self._acontext(query.strip(), last, key[2]))
-        return render(turn[1].messages)
+        later = turn.later(asked, recent, self._counter) if turn is not None else None
+        if turn is None or later is None:
+            turn, later = await self._amade(asked, recent), ()
+            self._turn = turn if trust.turns.emptied == emptied else None
+        return render(turn.messages(later), answers=turn.answers)
 
-    async def _acontext(self, query: str, last: Message | None, taken: int) -> Context:
-        limits = self.budget
-        if taken:
-            limits = limits.less(taken)
-        context = await self._conversation.acontext(query, limits, level=self.level)
+    async def _amade(self, asked: Asked, recent: Sequence[Message]) -> Turn:
+        conversation = self.conversation
+        found = await conversation.afind(roles="system", limit=_MOST_SYSTEM, level="session")
+        system = tuple(hit.message for hit in found)
+        room = beside(self.budget, asked, system, since_question(recent), self._counter)
+        last = recent[-1] if recent else None
+        context = await self._acontext(asked.query, last, room.limits)
+        events.assembled(self.namespace, context)
+        if room.degraded:
+            events.degraded(self.namespace, room.degraded)
+        left = room.limits.available - context.tokens
+        return Turn(asked, last.id if last else "", context, system, room.answers, left)
+
+    async def _acontext(self, query: str, last: Message | None, limits: TokenBudget) -> Context:
+        conversation = self.conversation
+        context = await conversation.acontext(query, limits, level=self.level)
         if last is None or last.role != "user" or _holds(context, last):
             return context
         # A budget without recent turns: the question goes before all but the pins all the same.
-        room = self._conversation.memory.counter.count_messages([last])
+        room = self._counter.count_messages([last])
         limits = replace(limits, recent=min(room, limits.total))
-        context = await self._conversation.acontext(query, limits, level=self.level)
+        context = await conversation.acontext(query, limits, level=self.level)
         if not _holds(context, last):
             raise BudgetTooSmall(
                 "budget", limits.total, f"the user's message takes {room} tokens; raise it"
             )
         return context
 
+    def forget_turn(self) -> None:
+        """Let go of the turn's context; the next `get` makes one."""
+        self._turn = None
+
     async def aget_all(self) -> list[ChatMessage]:
         """Every message of the session as it was put, without recalled blocks."""
-        return [to_chat(message) for message in await self._conversation.amessages()]
+        return [to_chat(message) for message in await self.conversation.amessages()]
 
     async def aput(self, message: ChatMessage) -> None:
         """Store one message; the same object again is a retry and stores nothing."""
@@ -167,26 +226,29 @@ class ScopedMemory(BaseMemory):
 
     async def aput_messages(self, messages: list[ChatMessage]) -> None:
         """Store all of `messages` or none."""
-        said = to_messages(messages, self._fence)
+        said = self._said(messages)
+        if any(SHORTENED in message.metadata for message in said):
+            held = {message.id for message in await self.conversation.amessages()}
+            said = [m for m in said if SHORTENED not in m.metadata or m.id not in held]
         if said:
-            await self._conversation.aadd(said)
+            await self.conversation.aadd(said)
 
     async def aset(self, messages: list[ChatMessage]) -> None:
         """Add what the log does not hold yet; `reset` first to begin anew.
 
         The end of the log is laid over the start of `messages` as far as both say the same.
         """
-        said = to_messages(messages, self._fence)
-        log = [_same(message) for message in await self._conversation.amessages()]
-        given = [_same(message) for message in said]
-        new = said[_overlap(log, given) :]
+        new = unknown(await self.conversation.amessages(), self._said(messages))
         if new:
-            await self._conversation.aadd(new)
+            await self.conversation.aadd(new)
+
+    def _said(self, messages: Sequence[ChatMessage]) -> list[Message]:
+        return to_messages(messages, fence_of(self.conversation.fence))
 
     async def areset(self) -> None:
         """Erase the session from the log and everything derived from it."""
-        self._turn = None
-        await self._conversation.aerase("session")
+        self.forget_turn()
+        await self.conversation.aerase("session")
 
     get = blocking(aget)
     get_all = blocking(aget_all)
@@ -207,25 +269,20 @@ class ScopedMemory(BaseMemory):
         """The memory that `data` refers to, checked against the one the caller trusts.
 
         That is `conversation`, else the memory of an enclosing `restoring`, else the very object
-        that wrote `data`, if it still lives in this process. Raises `InvalidNamespace` when the
-        reference names another namespace, `InvalidInput` when nothing says which to trust.
+        that wrote `data`, if it still lives in this process. Else the reference waits: it becomes
+        the `memory=` of the agent's run that uses it, and raises `InvalidInput` for any other use.
+        Raises `InvalidNamespace` when the reference names another namespace.
         """
         del kwargs
-        trusted = _trusted.get() if conversation is None else cls(conversation, _budget(data))
-        if trusted is None:
-            trusted = _alive.get(str(data.get("reference")))
-        if trusted is None:
-            raise InvalidInput(
-                "memory",
-                data.get("namespace"),
-                "it was written by another process; run inside `with restoring(memory)`, "
-                "memory being a ScopedMemory of the user you have authenticated",
-            )
-        if trusted.namespace != data.get("namespace"):
-            raise InvalidNamespace(
-                "namespace", data.get("namespace"), f"the trusted memory is {trusted.namespace!r}"
-            )
-        return trusted
+        memory = trust.trusted.get()
+        if conversation is not None:
+            memory = cls(conversation, trust.budget_of(data), level=data.get("level", "user"))
+        if memory is None and SEES_RUNS:  # else nobody would see that a run was given another
+            memory = trust.alive.get(str(data.get("reference")))
+        if memory is None:
+            return cls.model_construct(**{**data, "budget": trust.budget_of(data)})
+        trust.expect(memory, data.get("namespace"))
+        return memory
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self).from_dict, (self.to_dict(),))
@@ -239,54 +296,5 @@ class ScopedMemory(BaseMemory):
     __str__ = __repr__
 
 
-_alive: Final[weakref.WeakValueDictionary[str, ScopedMemory]] = weakref.WeakValueDictionary()
-_trusted: Final[contextvars.ContextVar[ScopedMemory | None]] = contextvars.ContextVar(
-    "rag_memory_trusted", default=None
-)
-
-
-@contextlib.contextmanager
-def restoring(memory: ScopedMemory) -> Iterator[ScopedMemory]:
-    """Trust `memory` for references read back inside the block, a workflow's run included.
-
-    A saved Context says whose memory it holds, but whoever kept it may have changed that: so the
-    caller names the memory, and a reference to any other namespace raises `InvalidNamespace`.
-    """
-    token = _trusted.set(memory)
-    try:
-        yield memory
-    finally:
-        _trusted.reset(token)
-
-
-def _fence(conversation: Conversation) -> re.Pattern[str]:
-    """What matches the blocks that this conversation's contexts hold, and no one else's text."""
-    opening = conversation.fence.around("", "")
-    tag = opening.partition(">")[0].removeprefix("<")
-    return re.compile(rf"<({re.escape(tag)}[0-9a-f]*)>\n.*?\n</\1>\n*", re.DOTALL)
-
-
-def _budget(data: Mapping[str, Any]) -> TokenBudget:
-    return TokenBudget(**data.get("budget", {"total": 4000}))
-
-
 def _holds(context: Context, message: Message) -> bool:
     return any(message.id == held.id for held in context.messages)
-
-
-def _same(message: Message) -> tuple[object, ...]:
-    calls = tuple((call.id, call.name, call.arguments) for call in message.tool_calls)
-    urls = tuple(image.url for image in message.images)
-    return (message.role, message.content, message.name, calls, message.tool_call_id, urls)
-
-
-def _overlap(log: Sequence[object], given: Sequence[object]) -> int:
-    """How many of `given`'s first items the log holds already."""
-    size = len(given)
-    # A run of two or more inside the log is a history that lacks the latest turns; one message
-    # there may be a new "yes", so it counts only where a history would begin.
-    starts = range(len(log) - size + 1) if size > 1 else range(min(len(log), 1))
-    if any(log[i : i + size] == given for i in starts):
-        return size
-    longest = min(len(log), size)
-    return next((n for n in range(longest, 0, -1) if log[-n:] == given[:n]), 0)
