@@ -7,16 +7,42 @@ from pathlib import Path
 
 import pytest
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.memory import BaseMemory
+from llama_index.core.memory.memory import BaseMemoryBlock
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore
+from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 ROOT = Path(__file__).resolve().parents[2]
-BASES = {"MemoryRetriever": BaseRetriever, "ScopedMemory": BaseMemory}
+BASES = {
+    "CohereRerank": BaseNodePostprocessor,
+    "CrossEncoderRerank": BaseNodePostprocessor,
+    "HybridRerank": BaseNodePostprocessor,
+    "HybridRetriever": BaseRetriever,
+    "LimitedLLM": FunctionCallingLLM,
+    "LocalEmbedding": BaseEmbedding,
+    "LogChatStore": AsyncDBChatStore,
+    "MemoryRetriever": BaseRetriever,
+    "NeighbourPostprocessor": BaseNodePostprocessor,
+    "RecallMemoryBlock": BaseMemoryBlock,
+    "Rerank": BaseNodePostprocessor,
+    "ScopedMemory": BaseMemory,
+    "TenantGuardPostprocessor": BaseNodePostprocessor,
+    "TenantVectorStore": BasePydanticVectorStore,
+    "TokenBudgetPostprocessor": BaseNodePostprocessor,
+}
 
 
 @pytest.fixture
 def hub():
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["llamahub"]
+
+
+def test_every_class_of_ours_is_listed(hub):
+    assert sorted(hub["class_authors"]) == sorted(BASES)
 
 
 def test_every_class_that_is_listed_can_be_imported_from_the_path_that_is_stated(hub):
