@@ -47,12 +47,14 @@ class Search:
         encoded, dense = await self._encode(namespace, asked.text, degraded)
         depth = asked.limit if self.reranker is None else max(asked.limit, RERANK_DEPTH)
         query = replace(asked, encoded=encoded, limit=depth)
+        waiting = 0
+        if encoded is not None and asked.focus:
+            # What a context is asked for has mostly just been said: embedded first, one search is enough.
+            waiting = len(await self.index.apending(namespace.scope, INLINE + 1))
+            await self._embed(namespace, waiting, degraded)
         found = await self.index.asearch(namespace, query)
-        if encoded is not None and 0 < found.pending <= INLINE:
-            try:
-                await self.embed_pending(namespace)
-            except Exception as error:  # a user's embedder; the outbox tries these messages again
-                degraded.append(f"dense: {found.pending} pending ({shorten(error)})")
+        late = found.pending if encoded is not None and not waiting else 0
+        if await self._embed(namespace, late, degraded):
             found = await self.index.asearch(namespace, query)
         if self.hooks:  # nobody hears what nobody listens to
             for step, seconds in found.seconds.items():
@@ -67,6 +69,17 @@ class Search:
         if asked.neighbours > 1:
             hits = _merged(hits)
         return SearchResult(asked.text, hits, lanes, tuple(degraded), relevance)
+
+    async def _embed(self, namespace: Namespace, waiting: int, degraded: list[str]) -> bool:
+        """Embed what waits, if it is little; whether it was."""
+        if not 0 < waiting <= INLINE:
+            return False
+        try:
+            await self.embed_pending(namespace)
+        except Exception as error:  # a user's embedder; the outbox tries these messages again
+            degraded.append(f"dense: {waiting} pending ({shorten(error)})")
+            return False
+        return True
 
     def _relevance(
         self, asked: Query, found: Found, dense: bool, degraded: list[str]
