@@ -19,8 +19,15 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
-from llama_index.core.vector_stores.utils import build_metadata_filter_fn, node_to_metadata_dict
+from llama_index.core.vector_stores.utils import node_to_metadata_dict
 from pydantic import PrivateAttr
+
+try:
+    from llama_index.core.vector_stores.utils import build_metadata_filter_fn
+except ImportError:  # core before 0.14
+    from llama_index.core.vector_stores.simple import (
+        _build_metadata_filter_fn as build_metadata_filter_fn,
+    )
 
 INSTALLED = importlib.util.find_spec("qdrant_client") is not None and (
     importlib.util.find_spec("llama_index.vector_stores") is not None

@@ -18,7 +18,7 @@ from llama_index.core.agent.workflow import (
     ReActAgent,
 )
 from llama_index.core.agent.workflow.workflow_events import AgentWorkflowStartEvent
-from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, HumanResponseEvent, InputRequiredEvent
@@ -27,6 +27,7 @@ from pydantic import BaseModel
 from rag_memory_plugins import Conversation, Memory
 from rag_memory_plugins.errors import InvalidInput, InvalidNamespace
 from rag_memory_plugins.llama_index import LimitedLLM, ScopedMemory, attach, detach
+from rag_memory_plugins.llama_index.blocks import calls
 from rag_memory_plugins.llama_index.convert import to_message
 from rag_memory_plugins.llama_index.counting import tool_tokens
 from rag_memory_plugins.tokens import make_counter
@@ -115,8 +116,8 @@ def over(llm: ScriptedLLM, budget: int, tools: Sequence[FunctionTool] = (CRANE,)
 
 
 def orphans(chats: Sequence[ChatMessage]) -> set[str]:
-    calls = {b.tool_call_id for m in chats for b in m.blocks if isinstance(b, ToolCallBlock)}
-    return calls ^ {m.additional_kwargs["tool_call_id"] for m in chats if m.role == "tool"}
+    made = {call.id for chat in chats for call in calls(chat)}
+    return made ^ {m.additional_kwargs["tool_call_id"] for m in chats if m.role == "tool"}
 
 
 @every

@@ -18,7 +18,6 @@ from llama_index.core.base.llms.types import (
     ImageBlock,
     MessageRole,
     TextBlock,
-    ToolCallBlock,
 )
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
@@ -36,8 +35,9 @@ from rag_memory_plugins.errors import (
     UnknownArgument,
 )
 from rag_memory_plugins.llama_index import LogChatStore, Recalled, RecallMemoryBlock
+from rag_memory_plugins.llama_index.blocks import calls
 from rag_memory_plugins.llama_index.events import DegradeEvent, TrimEvent, dispatcher
-from tests.llama_index.scripted import ScriptedLLM, texts
+from tests.llama_index.scripted import ScriptedLLM, calling, result, texts
 
 # Workflows look at every attribute of an agent, pydantic's deprecated ones included.
 pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
@@ -200,13 +200,10 @@ async def test_23182_a_memory_without_vectors_recalls(memory: rag.Memory) -> Non
 
 
 def tool_turn(number: int = 1, argument: str = "Lisbon") -> list[ChatMessage]:
-    call = ToolCallBlock(
-        tool_call_id=f"c{number}", tool_name="weather", tool_kwargs={"city": argument}
-    )
     return [
         ChatMessage("how warm is it?"),
-        ChatMessage(role="assistant", blocks=[call]),
-        ChatMessage("21 degrees", role="tool", additional_kwargs={"tool_call_id": f"c{number}"}),
+        calling((f"c{number}", "weather", {"city": argument})),
+        result(f"c{number}", "21 degrees"),
         ChatMessage("it is warm", role="assistant"),
     ]
 
@@ -672,11 +669,9 @@ async def test_two_tenants_of_one_agent_see_their_own(memory: rag.Memory) -> Non
 
 
 def orphans(messages: Sequence[ChatMessage]) -> set[str]:
-    calls = {
-        b.tool_call_id or "" for m in messages for b in m.blocks if isinstance(b, ToolCallBlock)
-    }
+    made = {call.id for message in messages for call in calls(message)}
     results = {m.additional_kwargs["tool_call_id"] for m in messages if m.role == MessageRole.TOOL}
-    return calls ^ results
+    return made ^ results
 
 
 async def test_thirty_turns_with_tools_are_stored_once_each(memory: rag.Memory) -> None:

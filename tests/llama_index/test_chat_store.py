@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from llama_index.core.base.llms.types import ChatMessage, DocumentBlock, TextBlock, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage, DocumentBlock, TextBlock
 from llama_index.core.memory import Memory
 from llama_index.core.memory.memory import BaseMemoryBlock
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
@@ -19,6 +19,7 @@ from pydantic import PrivateAttr
 import rag_memory_plugins as rag
 from rag_memory_plugins.errors import InvalidInput, InvalidNamespace, UnknownArgument
 from rag_memory_plugins.llama_index import LogChatStore, RecallMemoryBlock
+from tests.llama_index.scripted import calling, result
 
 ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED
 
@@ -54,15 +55,16 @@ async def test_what_was_added_comes_back_in_order(store: LogChatStore) -> None:
 
 
 async def test_a_message_comes_back_as_it_went(store: LogChatStore) -> None:
-    call = ToolCallBlock(tool_call_id="c1", tool_name="weather", tool_kwargs={"city": "Oslo"})
+    called = calling(("c1", "weather", {"city": "Oslo"}))
     said = [
         ChatMessage(
             role="assistant",
             blocks=[
                 DocumentBlock(data=b"cGFnZQ==", document_mimetype="text/plain", title="page"),
                 TextBlock(text="x"),
-                call,
+                *called.blocks,
             ],
+            additional_kwargs=called.additional_kwargs,
         ),
         ChatMessage("21", role="tool", additional_kwargs={"tool_call_id": "c1", "cost": 2}),
     ]
@@ -270,10 +272,9 @@ async def test_a_history_sent_with_every_request_does_not_double_the_log(
 async def test_a_history_without_the_tool_calls_does_not_double_the_log(
     store: LogChatStore, memory: rag.Memory
 ) -> None:
-    call = ToolCallBlock(tool_call_id="c1", tool_name="weather", tool_kwargs={})
     tools = [
-        ChatMessage(role="assistant", blocks=[call]),
-        ChatMessage("21 degrees", role="tool", additional_kwargs={"tool_call_id": "c1"}),
+        calling(("c1", "weather", {})),
+        result("c1", "21 degrees"),
     ]
     answer = ChatMessage("warm", role="assistant")
     await store.add_messages("monday", [ChatMessage("how warm?"), *tools, answer])

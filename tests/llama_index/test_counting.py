@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_index.core.base.llms import types
 from llama_index.core.base.llms.types import (
     AudioBlock,
     CachePoint,
@@ -18,8 +19,6 @@ from llama_index.core.base.llms.types import (
     DocumentBlock,
     ImageBlock,
     TextBlock,
-    ThinkingBlock,
-    VideoBlock,
 )
 
 from rag_memory_plugins.llama_index.convert import to_message
@@ -41,6 +40,11 @@ def sound(seconds: int) -> bytes:
     return buffer.getvalue()
 
 
+def newer(kind: str, **fields: Any) -> Any:
+    """A block that not every version of LlamaIndex has."""
+    return getattr(types, kind)(**fields) if hasattr(types, kind) else None
+
+
 def cost(*blocks: Any) -> int:
     """Tokens of blocks, without the frame of their message."""
     chat = ChatMessage(role="user", blocks=list(blocks))
@@ -56,8 +60,8 @@ PICTURE = ImageBlock(url="https://example.invalid/crane.png")
         (TextBlock(text=TEN), 13),
         (PICTURE, 1445),
         (ImageBlock(url="https://example.invalid/crane.png", detail="low"), 85),
-        (ThinkingBlock(content=TEN), 13),
-        (ThinkingBlock(content=TEN, num_tokens=400), 400),
+        (newer("ThinkingBlock", content=TEN), 13),
+        (newer("ThinkingBlock", content=TEN, num_tokens=400), 400),
         (CitableBlock(title="a", source="b", content=[TextBlock(text=TEN), PICTURE]), 1462),
         (
             CitationBlock(
@@ -74,11 +78,13 @@ PICTURE = ImageBlock(url="https://example.invalid/crane.png")
         (DocumentBlock(url="https://example.invalid/crane.pdf"), 512),
         (AudioBlock(audio=sound(60)), 1952),
         (AudioBlock(url="https://example.invalid/crane.mp3"), 256),
-        (VideoBlock(video=b"not a video"), 2048),
+        (newer("VideoBlock", video=b"not a video"), 2048),
     ],
     ids="text image low thinking told citable citation plain pdf short far audio stream video".split(),
 )
 def test_a_block_costs(block: Any, tokens: int) -> None:
+    if block is None:
+        pytest.skip("this version has no such block")
     assert cost(block) == tokens
 
 

@@ -15,7 +15,6 @@ from llama_index.core.base.llms.types import (
     ImageBlock,
     MessageRole,
     TextBlock,
-    ToolCallBlock,
 )
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import MockLLM
@@ -25,10 +24,11 @@ from pydantic import BaseModel
 from rag_memory_plugins import Conversation, Memory, TokenBudget
 from rag_memory_plugins.errors import BudgetTooSmall, InvalidBudget, InvalidInput, UnknownArgument
 from rag_memory_plugins.llama_index import LimitedLLM, ScopedMemory
+from rag_memory_plugins.llama_index.blocks import calls
 from rag_memory_plugins.llama_index.convert import to_message
 from rag_memory_plugins.tokens import make_counter
 from tests.llama_index.listening import Heard, listening
-from tests.llama_index.scripted import ScriptedLLM
+from tests.llama_index.scripted import ScriptedLLM, calling, result
 
 pytestmark = [
     # Workflows look at every attribute of an agent, pydantic's deprecated ones included.
@@ -77,17 +77,13 @@ def conversation(rounds: int) -> list[ChatMessage]:
         ChatMessage("which crane?"),
     ]
     for number in range(rounds):
-        block = ToolCallBlock(tool_call_id=f"c{number}", tool_name="crane", tool_kwargs={})
-        chats += [
-            ChatMessage(role="assistant", blocks=[block]),
-            ChatMessage(LONG, role="tool", additional_kwargs={"tool_call_id": f"c{number}"}),
-        ]
+        chats += [calling((f"c{number}", "crane", {})), result(f"c{number}", LONG)]
     return chats
 
 
 def orphans(chats: Sequence[ChatMessage]) -> set[str]:
-    calls = {b.tool_call_id for m in chats for b in m.blocks if isinstance(b, ToolCallBlock)}
-    return calls ^ {m.additional_kwargs["tool_call_id"] for m in chats if m.role == "tool"}
+    made = {call.id for chat in chats for call in calls(chat)}
+    return made ^ {m.additional_kwargs["tool_call_id"] for m in chats if m.role == "tool"}
 
 
 def test_a_request_that_fits_is_passed_as_the_same_objects() -> None:
@@ -316,11 +312,10 @@ async def test_an_agents_tool_rounds_never_exceed_the_budget(
 async def test_21950_tool_calls_and_thinking_count() -> None:
     """LlamaIndex counted both as nothing, and the provider refused the prompt."""
     arguments = {"of": LONG}
-    block = ToolCallBlock(tool_call_id="c0", tool_name="crane", tool_kwargs=arguments)
     chats = [
         ChatMessage("hello"),
-        ChatMessage(role="assistant", blocks=[block]),
-        ChatMessage("green", role="tool", additional_kwargs={"tool_call_id": "c0"}),
+        calling(("c0", "crane", arguments)),
+        result("c0", "green"),
         ChatMessage("and now?"),
     ]
     llm = ScriptedLLM("green")
