@@ -96,3 +96,15 @@ def test_what_a_notebook_shows_is_escaped():
 def test_a_budget_that_cannot_be_kept_is_refused(values):
     with pytest.raises(InvalidBudget):
         TokenBudget(**values)
+
+
+@pytest.mark.parametrize("text", [r"\u0000", r"a\\u0000", r"C:\\u0000x"])
+def test_metadata_may_hold_what_only_looks_like_a_nul_in_json(text):
+    message = Message("user", "hello", time=WHEN, metadata={"a": text, text: 1})
+    assert Message.from_dict(message.to_dict()).metadata == {"a": text, text: 1}
+
+
+@pytest.mark.parametrize("text", ["\0", "\\\0", "a\0b"])
+def test_metadata_holds_no_nul(text):
+    with pytest.raises(InvalidMessage, match="NUL"):
+        Message("user", "hello", time=WHEN, metadata={"a": text})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -317,6 +318,10 @@ def _parse_time(value: str) -> datetime:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
 
 
+# As JSON writes it; behind a written backslash the same six characters are a text like any other.
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
 def _json_object(value: object) -> str:
     if not isinstance(value, Mapping):
         raise InvalidMessage("metadata", value, "pass a mapping of JSON values")
@@ -325,7 +330,7 @@ def _json_object(value: object) -> str:
     try:
         text = json.dumps(dict(value), ensure_ascii=False, sort_keys=True, allow_nan=False)
         _text("metadata", text)
-        if "\\u0000" in text:
+        if _NUL.search(text):
             raise InvalidMessage("metadata", value, "remove the NUL character")
     except (TypeError, ValueError) as error:
         if isinstance(error, InvalidMessage):
