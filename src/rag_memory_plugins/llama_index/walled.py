@@ -221,7 +221,7 @@ class Walled:
             return {node_id: data.metadata_dict.get(node_id, {}).get(TENANT) for node_id in stored}
         try:
             nodes = await self.ask(self.store, "get_nodes", node_ids=list(ids)) if ids else []
-        except Exception as error:
+        except Exception as error:  # any store, any client: their errors share no base class
             raise StoreError(
                 f"{self._name} cannot look nodes up by id ({shorten(error, 200)}); {remedy}"
             ) from error
