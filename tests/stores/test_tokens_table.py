@@ -12,6 +12,7 @@ from rag_memory_plugins.errors import StoreError
 from rag_memory_plugins.ports import Encoded
 from rag_memory_plugins.retrieval.lexical import ANALYZER
 from rag_memory_plugins.stores import cache
+from rag_memory_plugins.stores.schema import MIGRATIONS
 from rag_memory_plugins.testing.fakes import WordEmbedder
 
 SAID = [
@@ -218,7 +219,7 @@ def test_another_users_erase_and_rebuild_touch_no_token_vector(memory, path):
 
 def test_a_cache_that_is_too_small_for_one_search_changes_no_score(opened, memory, monkeypatch):
     before = scores(fill(memory))
-    monkeypatch.setattr(cache, "TOKEN_BYTES", 100)
+    monkeypatch.setattr(cache, "ROW_BYTES", 100)
     small = opened(embedder=TokenWords()).conversation("acme", "ann", "monday")
     for _ in range(3):
         assert scores(small) == before
@@ -234,8 +235,8 @@ def test_what_is_in_memory_already_is_not_read_again(memory, path):
 
 
 def test_the_token_vectors_that_a_scope_keeps_in_memory_are_bounded(monkeypatch):
-    monkeypatch.setattr(cache, "TOKEN_BYTES", 1_000)
-    kept = cache.TokenCache()
+    monkeypatch.setattr(cache, "ROW_BYTES", 1_000)
+    kept = cache.RowCache()
     for row in range(100):
         kept[row] = np.ones((5, 16), np.int8)
         assert kept.nbytes == sum(tokens.nbytes for tokens in kept.values())
@@ -313,7 +314,7 @@ def test_a_migrated_database_says_which_schema_and_analyzer_it_has(opened, path)
     opened(embedder=None)
     file = sqlite3.connect(path)
     versions = file.execute("SELECT version FROM schema_migrations").fetchall()
-    assert versions == [(1,), (2,), (3,), (4,), (5,)]
+    assert versions == [(number,) for number in range(1, len(MIGRATIONS) + 1)]
     assert file.execute("SELECT value FROM meta WHERE key = 'analyzer'").fetchall() == [(ANALYZER,)]
     assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     file.close()

@@ -20,6 +20,7 @@ from rag_memory_plugins.llama_index.chat import Answer, achat, chat
 from rag_memory_plugins.llama_index.chat_store import LogChatStore
 from rag_memory_plugins.llama_index.embedding import LocalEmbedding, as_embedder
 from rag_memory_plugins.llama_index.hybrid import HybridRetriever
+from rag_memory_plugins.llama_index.index import as_index
 from rag_memory_plugins.llama_index.limited import LimitedLLM
 from rag_memory_plugins.llama_index.llm import as_chat_model
 from rag_memory_plugins.llama_index.memory import ScopedMemory
@@ -60,6 +61,7 @@ __all__ = [
     "achat",
     "as_chat_model",
     "as_embedder",
+    "as_index",
     "attach",
     "chat",
     "detach",

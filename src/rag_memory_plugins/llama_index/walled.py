@@ -39,7 +39,7 @@ from rag_memory_plugins.llama_index.tenancy import (
     tenant_now,
 )
 
-__all__ = ["Ask", "Walled", "at_once", "later", "now"]
+__all__ = ["ABSENT", "Ask", "Walled", "at_once", "later", "now"]
 
 T = TypeVar("T")
 Ask: TypeAlias = Callable[..., Awaitable[Any]]
@@ -51,7 +51,7 @@ _ASYNC: Final = {
     "get_nodes": "aget_nodes",
     "delete_nodes": "adelete_nodes",
 }
-_ABSENT: Final = re.compile(r"not.?found|does(n't| not) exist", re.IGNORECASE)
+ABSENT: Final = re.compile(r"not.?found|does(n't| not) exist", re.IGNORECASE)
 """What stores say of a collection that the first `add` makes: it holds nobody's nodes."""
 _DOCUMENT: Final = "doc_id"
 """The id of a node's document, where LlamaIndex's `node_to_metadata_dict` writes it."""
@@ -205,7 +205,7 @@ class Walled:
         try:
             owners = await self._owners(ids, "make ids unique and pass unique_ids=True")
         except StoreError as error:
-            if not _ABSENT.search(str(error.__cause__)):
+            if not ABSENT.search(str(error.__cause__)):
                 raise
             owners = {}
         for node_id, owner in owners.items():

@@ -321,6 +321,7 @@ class Conversation:
         receipt = await self.memory.log.aforget(
             self.namespace, wanted, matching, checked_level(level)
         )
+        receipt = await self.memory.acleaned(receipt)
         self.memory.forget_texts(self.namespace, level)
         self.memory.wake(chore=not receipt.complete)
         return receipt
@@ -332,6 +333,7 @@ class Conversation:
         The receipt is `complete` when no byte of it is left, else `pending`: see `EraseReceipt`.
         """
         receipt = await self.memory.log.aerase(self.namespace, checked_level(level))
+        receipt = await self.memory.acleaned(receipt)
         await self.memory.aforget_usage(self.namespace, level)
         self.memory.forget_texts(self.namespace, level)
         self.memory.wake(chore=not receipt.complete)

@@ -72,15 +72,6 @@ class Folding(Worker):
         for key in keys:
             self._failed.pop(key, None)
 
-    async def adrain(self, seconds: float) -> None:
-        """Fold until nothing is left, time is up or a fold fails."""
-        deadline = time.monotonic() + seconds
-        try:
-            while time.monotonic() < deadline and await self.astep():
-                pass
-        except Exception:  # anything a summarizer raises; its Event told, the session stays queued
-            return
-
     async def astep(self) -> int:
         """Fold one session; 0 when there was none. Raises what the summarizer raises."""
         async with self._one_fold:

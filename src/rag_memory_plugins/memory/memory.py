@@ -7,7 +7,7 @@ import os
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, overload
 
 from rag_memory_plugins.errors import InvalidNamespace
@@ -17,7 +17,7 @@ from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.searching import INLINE, Search
 from rag_memory_plugins.namespace import Namespace, SharedUser
 from rag_memory_plugins.portal import blocking, get_portal, on_portal, strict
-from rag_memory_plugins.results import SearchResult
+from rag_memory_plugins.results import EraseReceipt, SearchResult
 from rag_memory_plugins.tokens import REPLY_TOKENS
 from rag_memory_plugins.types import Level, Message
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.budget import TokenBudget
     from rag_memory_plugins.config import Modes, Recall
     from rag_memory_plugins.memory.folding import Folding
+    from rag_memory_plugins.memory.mirror import Mirror
     from rag_memory_plugins.memory.outbox import Outbox
     from rag_memory_plugins.memory.usage import TokenTracker
     from rag_memory_plugins.portal import Portal
@@ -135,10 +136,13 @@ class Memory:
     async def asettle(self, timeout: float = 60.0) -> int:
         """Embed and summarise all that waits; return how many messages still wait for a vector.
 
-        Each of the two takes `timeout` seconds at most.
+        Vectors are put into the vector store that the memory was opened with. Each of the three
+        takes `timeout` seconds at most.
         """
-        outbox = self._lifetime.outbox
+        outbox, mirror = self._lifetime.outbox, self._lifetime.mirror
         left = await outbox.adrain(timeout, wait=True) if outbox is not None else 0
+        if mirror is not None:
+            await mirror.afinish(timeout)
         await self.afold(timeout)
         return left
 
@@ -203,12 +207,20 @@ class Memory:
     async def afold(self, timeout: float = 60.0) -> None:
         """Summarise what waits, for `timeout` seconds at most; on the portal."""
         if self._lifetime.folding is not None:
-            await self._lifetime.folding.adrain(timeout)
+            await self._lifetime.folding.afinish(timeout)
 
     def summary_failed(self, namespace: Namespace) -> str:
         """Why the last fold of a session failed; "" when it did not."""
         folding = self._lifetime.folding
         return folding.failed(namespace) if folding is not None else ""
+
+    async def acleaned(self, receipt: EraseReceipt) -> EraseReceipt:
+        """The receipt of an erase when it was made outside the log too; on the portal."""
+        waits = await self.index.aclean()
+        if not waits:
+            return receipt
+        reasons = "; ".join(filter(None, (receipt.pending, waits)))
+        return replace(receipt, complete=False, pending=reasons)
 
     def forget_texts(self, namespace: Namespace, level: Level) -> None:
         """Let go of what this process keeps of texts, as some were erased; on the portal."""
@@ -238,6 +250,8 @@ class Memory:
             self._lifetime.folding.wake()
         if self._lifetime.outbox is not None and (chore or self.index.ready):
             self._lifetime.outbox.wake(chore=chore)
+        if self._lifetime.mirror is not None:
+            self._lifetime.mirror.wake()
 
     def emit(self, event: Event) -> None:
         """Hand an event to the hooks."""
@@ -278,6 +292,7 @@ class Lifetime:
     log: MessageLog
     outbox: Outbox | None
     folding: Folding | None
+    mirror: Mirror | None
     usage: TokenTracker
     state: SharedState
     own_embedder: Embedder | None
@@ -295,6 +310,9 @@ class Lifetime:
             if self.outbox is not None:
                 await self.outbox.astop()
                 await self.outbox.adrain(self.drain_seconds, wait=False)
+            if self.mirror is not None:
+                await self.mirror.astop()
+                await self.mirror.afinish(self.drain_seconds)
             if self.own_embedder is not None:
                 await self.own_embedder.aclose()
             await self.usage.adrain(2.0)

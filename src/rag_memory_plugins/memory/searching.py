@@ -62,6 +62,7 @@ class Search:
         if encoded is not None and found.pending:
             dense = f"ok, {found.pending} pending"
         lanes = {"keywords": "ok", "dense": dense, **found.off}
+        degraded += found.degraded
         relevance = self._relevance(asked, found, encoded is not None, degraded)
         hits: tuple[Hit, ...] = ()
         if relevance is None or relevance >= asked.min_relevance:

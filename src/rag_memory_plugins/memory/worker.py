@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 
 __all__ = ["Worker"]
@@ -43,6 +44,15 @@ class Worker(ABC):
     @abstractmethod
     async def astep(self) -> int:
         """Do one piece of work, 0 when there is none. Raises whatever it fails with."""
+
+    async def afinish(self, seconds: float) -> None:
+        """Work until nothing is left, time is up or something fails; `astep` tells what."""
+        deadline = time.monotonic() + seconds
+        try:
+            while time.monotonic() < deadline and await self.astep():
+                pass
+        except Exception:  # anything a part of a user's raises; what is left stays queued
+            return
 
     @abstractmethod
     async def _round(self) -> None:

@@ -31,6 +31,8 @@ Floats = NDArray[np.float32]
 class DenseRows:
     """Unit vectors by corpus row; a long message has several pieces and its best one scores."""
 
+    sample: NDArray[np.intp] | None = None  # every row is compared: see `chosen.ChosenRows`
+
     def __init__(self, dimension: int) -> None:
         self._vectors = Column(np.float32, dimension)
         self._has = Column(np.bool_)
@@ -55,6 +57,10 @@ class DenseRows:
         """Each row's first piece, shape (rows, dimension); zero for a row without."""
         values: Floats = self._vectors.values
         return values
+
+    def vectors_of(self, rows: NDArray[np.intp]) -> Floats:
+        """Each row's first piece, shape (rows, dimension); zero for a row without."""
+        return self.vectors[rows]
 
     @property
     def settled(self) -> int:

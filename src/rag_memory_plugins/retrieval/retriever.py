@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rag_memory_plugins.config import Recall
 from rag_memory_plugins.retrieval.boosts import boosts
+from rag_memory_plugins.retrieval.chosen import ChosenRows
 from rag_memory_plugins.retrieval.corpus import Corpus
 from rag_memory_plugins.retrieval.cues import Cues
 from rag_memory_plugins.retrieval.dense import DenseRows
@@ -105,7 +106,7 @@ class Ranking:
 
 def rank(
     corpus: Corpus,
-    dense: DenseRows | None,
+    dense: DenseRows | ChosenRows | None,
     question: Question,
     limit: int,
     *,
@@ -252,7 +253,7 @@ class _Late:
 
 def _lanes(
     corpus: Corpus,
-    dense: DenseRows | None,
+    dense: DenseRows | ChosenRows | None,
     question: Question,
     settings: Recall,
     ranking: Ranking,
@@ -262,22 +263,25 @@ def _lanes(
     matches = bm25(corpus.postings, question.terms, corpus.spread_lengths, corpus.spread)
     lanes = {"keywords": Lane(matches, settings.keywords, KEYWORD_FLOOR, recalled)}
     ranking.ran("keywords")
+    if isinstance(dense, ChosenRows) and question.vector is not None:
+        dense.choose(corpus, matches)
     if dense is None or question.vector is None or not dense.has.any():
         return lanes, (matches > 0) & recalled
     has = dense.has & recalled
+    sample = None if dense.sample is None else dense.sample[has[dense.sample]]
     turn, window = dense.scores(corpus, question.vector)
     for name, scores, weight in (
         ("dense_turn", turn, settings.dense_turn),
         ("dense_window", window, settings.dense_window),
     ):
-        lanes[name] = Lane(scores.astype(np.float64), weight, COSINE_FLOOR, has)
+        lanes[name] = Lane(scores.astype(np.float64), weight, COSINE_FLOOR, has, sample)
     ranking.ran("dense")
     return lanes, recalled.copy()
 
 
 def _boosts(
     corpus: Corpus,
-    dense: DenseRows | None,
+    dense: DenseRows | ChosenRows | None,
     question: Question,
     total: Scores,
     settings: Recall,
@@ -287,7 +291,9 @@ def _boosts(
     found = boosts(corpus, question.cues, total, settings, off)
     if settings.session:
         found["session"] = settings.session * session_scores(total, corpus.session)
-    if settings.topic and dense is not None:
+    if settings.topic and isinstance(dense, ChosenRows):
+        off["topic"] = "off: it needs every vector, and only those worth a look were read"
+    elif settings.topic and isinstance(dense, DenseRows):
         topic = topic_scores(total, corpus.session, dense.vectors)
         found["topic"] = settings.topic * topic
     if settings.recency:
@@ -388,12 +394,15 @@ def _signals(
 
 
 def _diversify(
-    best: NDArray[np.intp], dense: DenseRows, parts: dict[str, Scores], settings: Recall
+    best: NDArray[np.intp],
+    dense: DenseRows | ChosenRows,
+    parts: dict[str, Scores],
+    settings: Recall,
 ) -> None:
     """Reorder the first candidates in place; the k-th of them keeps the k-th score there was."""
     first = best[: settings.candidates].copy()
     score = np.sum(list(parts.values()), axis=0)
-    order = diversified(score, first, dense.vectors[first], settings.diversity)
+    order = diversified(score, first, dense.vectors_of(first), settings.diversity)
     part = np.zeros(len(score))
     part[order] = score[first] - score[order]
     parts["diversity"] = part

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,34 +14,42 @@ from rag_memory_plugins.retrieval.corpus import Corpus
 from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.passages import Passages
 
-__all__ = ["Loaded", "ScopeCache", "TokenCache"]
+__all__ = ["Loaded", "RowCache", "ScopeCache"]
 
-TOKEN_BYTES: Final = 32 * 2**20
+T = TypeVar("T", bound=np.generic)
+
+ROW_BYTES: Final = 32 * 2**20
 """Token vectors one scope keeps in memory, some 14,000 messages'; then it begins anew."""
 
 
-class TokenCache(dict[int, NDArray[np.int8]]):
-    """Token vectors by row, of the rows that were candidates lately."""
+class RowCache(dict[int, NDArray[T]]):
+    """An array by row, of the rows that were candidates lately."""
 
     nbytes: int = 0
 
-    def __setitem__(self, row: int, tokens: NDArray[np.int8]) -> None:
-        if self.nbytes > TOKEN_BYTES:
+    def __setitem__(self, row: int, held: NDArray[T]) -> None:
+        if self.nbytes > ROW_BYTES:
             self.clear()
             self.nbytes = 0
-        self.nbytes += tokens.nbytes
-        super().__setitem__(row, tokens)
+        self.nbytes += held.nbytes
+        super().__setitem__(row, held)
 
 
 @dataclass
 class Loaded:
-    """One scope in memory, up to `seq` and `vid` of its generation."""
+    """One scope in memory, up to `seq` and `vid` of its generation.
+
+    `settled` rows were embedded. `dense` has every vector, or is None for a scope too large for
+    that; then `pieces` has those that were looked at lately.
+    """
 
     generation: int
     corpus: Corpus = field(default_factory=Corpus)
     dense: DenseRows | None = None
     passages: Passages = field(default_factory=Passages)
-    tokens: TokenCache = field(default_factory=TokenCache)
+    tokens: RowCache[np.int8] = field(default_factory=RowCache)
+    pieces: RowCache[np.float32] = field(default_factory=RowCache)
+    settled: int = 0
     seq: int = 0
     vid: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -50,7 +58,8 @@ class Loaded:
     @property
     def nbytes(self) -> int:
         dense = self.dense.nbytes if self.dense is not None else 0
-        return self.corpus.nbytes + dense + self.passages.nbytes + self.tokens.nbytes
+        read = self.tokens.nbytes + self.pieces.nbytes
+        return self.corpus.nbytes + dense + self.passages.nbytes + read
 
 
 class ScopeCache:

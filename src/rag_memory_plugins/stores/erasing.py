@@ -20,6 +20,7 @@ from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.results import EraseReceipt
 from rag_memory_plugins.stores import filtering
 from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.mirroring import note_removals
 from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import (
     archived,
@@ -153,6 +154,7 @@ def _find(connection: Connection, namespace: Namespace) -> tuple[int, int | None
 
 def _delete(connection: Connection, scope_id: int, seqs: Sequence[int]) -> dict[str, int]:
     gone = {"messages": 0, "vectors": 0, "pins": 0}
+    note_removals(connection, seqs)
     shrink(connection, seqs)
     for some in in_batches(seqs):
         for name, table in (("pins", pins), ("messages", messages)):

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     Connection,
@@ -26,8 +28,8 @@ from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.ports import Encoded, Found, Pending, Query
 from rag_memory_plugins.retrieval.lexical import ANALYZER
 from rag_memory_plugins.retrieval.retriever import Question, Ranking, rank
-from rag_memory_plugins.stores import filtering, queueing, snapshot
-from rag_memory_plugins.stores.cache import ScopeCache
+from rag_memory_plugins.stores import filtering, mirroring, queueing, snapshot
+from rag_memory_plugins.stores.cache import Loaded, ScopeCache
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.schema import (
     calibrations,
@@ -36,15 +38,34 @@ from rag_memory_plugins.stores.schema import (
     outbox,
     scopes,
 )
+from rag_memory_plugins.stores.snapshot import Head
 from rag_memory_plugins.stores.sql import find_scope
 
-__all__ = ["FlatIndex"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rag_memory_plugins.retrieval.chosen import ChosenRows
+    from rag_memory_plugins.retrieval.dense import DenseRows
+
+__all__ = ["Asked", "FlatIndex"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A search as it goes through an index. `near` are seqs that a vector store proposed."""
+
+    namespace: Namespace
+    query: Query
+    question: Question
+    near: Sequence[int] | None = None
 
 
 class FlatIndex:
     """Exact search over one database file; implements `ports.VectorIndex`.
 
-    Without a `fingerprint` there is no dense lane and nothing to embed.
+    Without a `fingerprint` there is no dense lane and nothing to embed. Of a scope with more than
+    `exact_up_to` messages no vectors are held in memory; None is no limit.
     """
 
     def __init__(
@@ -54,10 +75,12 @@ class FlatIndex:
         dimension: int = 0,
         cache_bytes: int = 256 * 2**20,
         clock: Callable[[], float] = time.time,
+        exact_up_to: int | None = None,
     ) -> None:
         self.database = database
         self.fingerprint = fingerprint
         self.dimension = dimension
+        self.exact_up_to = exact_up_to
         self._index_id = 0
         self._clock = clock
         self._cache = ScopeCache(cache_bytes)
@@ -114,18 +137,19 @@ class FlatIndex:
     async def asearch(self, namespace: Namespace, query: Query) -> Found:
         """The best messages of one snapshot; see `ports.VectorIndex`."""
         question = snapshot.question_of(query)
-        found, active = await self.database.aread(
-            lambda connection: self._search(connection, namespace, query, question)
-        )
+        return await self._asnapshot(partial(self._search, Asked(namespace, query, question)))
+
+    async def _asnapshot(self, search: Callable[[Connection], tuple[Found, bool]]) -> Found:
+        """What `search` finds in one snapshot; it says whether this index is active there."""
+        found, active = await self.database.aread(search)
         if not active and self._index_id and not self.database.readonly:
             await self._areactivate()
         return found
 
-    def _search(
-        self, connection: Connection, namespace: Namespace, query: Query, question: Question
-    ) -> tuple[Found, bool]:
+    def _search(self, asked: Asked, connection: Connection) -> tuple[Found, bool]:
         """(what one snapshot holds, whether this index is active in it)."""
-        place = snapshot.heads(connection, namespace, self._index_id, self.fingerprint or "")
+        query = asked.query
+        place = snapshot.heads(connection, asked.namespace, self._index_id, self.fingerprint or "")
         if place is None:
             return Found((), 0, 0), True
         loaded = self._cache.get(place.id, place.generation)
@@ -133,14 +157,18 @@ class FlatIndex:
         allowed = filtering.seqs(connection, place.id, where) if where is not None else None
         with loaded.lock:
             started = perf_counter()
-            snapshot.refresh(connection, loaded, place, self._index_id, self.dimension)
+            snapshot.refresh(
+                connection, loaded, place, self._index_id, self.dimension, self.exact_up_to
+            )
             loading = perf_counter() - started
             ranking = Ranking()
+            note = ""
             if query.level == "user" or place.session is not None:
+                dense, note = self._dense(connection, loaded, place, asked, allowed)
                 ranking = rank(
                     loaded.corpus,
-                    loaded.dense,
-                    question,
+                    dense,
+                    asked.question,
                     query.limit,
                     settings=query.recall,
                     session=place.session if query.level == "session" else None,
@@ -151,14 +179,25 @@ class FlatIndex:
                 )
             seqs, around = snapshot.places(loaded.corpus, ranking.rows, query.neighbours, allowed)
             total = len(loaded.corpus)
-            waiting = total - loaded.dense.settled if loaded.dense is not None else 0
+            waiting = total - loaded.settled if self._index_id else 0
             self._cache.account(place.id, loaded)
         started = perf_counter()
         hits = snapshot.hits_of(connection, ranking.rows, seqs, around)
         seconds = {"load": loading, **ranking.seconds, "read": perf_counter() - started}
-        off, signals = ranking.off, ranking.signals
+        off, signals = ranking.off | ({"dense": note} if note else {}), ranking.signals
         found = Found(hits, total, waiting, seconds, off, signals, place.calibration)
         return found, bool(place.active)
+
+    def _dense(
+        self,
+        connection: Connection,
+        loaded: Loaded,
+        place: Head,
+        asked: Asked,
+        allowed: NDArray[np.int64] | None,
+    ) -> tuple[DenseRows | ChosenRows | None, str]:
+        """(the vectors that a question is compared with, what to say of the lane): all there are."""
+        return loaded.dense, ""
 
     async def acalibrate(self, scope: Scope, calibration: str) -> None:
         """Keep a scope's calibration of this embedder."""
@@ -254,3 +293,16 @@ class FlatIndex:
         await self.arebuild(vectors_too=False)
         done = update(meta).where(meta.c.key == "analyzer").values(value=ANALYZER)
         await self.database.awrite(lambda c: c.execute(done).rowcount)
+
+    async def amirror(self) -> int:
+        """Nothing stands outside this file."""
+        return 0
+
+    async def aclean(self) -> str:
+        """What was erased may wait in a store that this memory was not opened with."""
+        if self.database.readonly:
+            return ""
+        count, name = await self.database.aread(lambda c: mirroring.waiting(c, self._index_id))
+        if not count:
+            return ""
+        return f"{count} messages wait to be removed from {name}; open the memory with that index"

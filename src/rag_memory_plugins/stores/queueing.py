@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from rag_memory_plugins.ports import Encoded, Pending
 from rag_memory_plugins.retrieval.sentences import passages
 from rag_memory_plugins.retrieval.traits import index_text
+from rag_memory_plugins.stores.mirroring import note_removals
 from rag_memory_plugins.stores.rows import in_batches, keyword_row, message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
     indexes,
@@ -158,6 +159,12 @@ def rebuild(connection: Connection, scope_id: int, *, vectors_too: bool) -> int:
     """Make a scope's keyword rows again, and queue its messages; return how many there are."""
     connection.execute(delete(keywords).where(keywords.c.scope_id == scope_id))
     if vectors_too:
+        of_scope = select(vectors.c.seq).where(
+            # Every index by name: by scope alone this would scan all tenants' rows.
+            vectors.c.index_id.in_(select(indexes.c.id)),
+            vectors.c.scope_id == scope_id,
+        )
+        note_removals(connection, [row.seq for row in connection.execute(of_scope)])
         connection.execute(
             delete(tokens).where(
                 # Every index by name: by seq alone this would scan all tenants' rows.

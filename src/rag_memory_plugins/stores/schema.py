@@ -49,8 +49,10 @@ __all__ = [
     "messages",
     "meta",
     "migrate",
+    "mirrors",
     "outbox",
     "pins",
+    "removals",
     "scopes",
     "secret_of",
     "session_sizes",
@@ -218,6 +220,25 @@ archived: Final = Table(
 )
 
 
+# Vector stores that were opened beside the log, how far each has the vectors of one index
+# (`upto` of `vectors.id`), and until when somebody is at it.
+mirrors: Final = _table(
+    "mirrors",
+    Column("index_id", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("upto", Integer, nullable=False, default=0),
+    Column("due", Float, nullable=False, default=0.0),
+)
+# What was erased and a vector store still holds.
+removals: Final = _table(
+    "removals",
+    Column("mirror_id", Integer, nullable=False, index=True),
+    Column("scope", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("pieces", Integer, nullable=False),
+)
+
+
 def text_hash(text: str) -> bytes:
     """What an index holds in place of a text: 16 bytes of BLAKE2b."""
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
@@ -279,12 +300,18 @@ def _archived(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
+def _mirrors(connection: Connection) -> None:
+    """No vector store stood beside it before."""
+    metadata.create_all(connection)
+
+
 MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [
     ("first", _first),
     ("recall columns", _recall_columns),
     ("sizes and summaries", _sizes),
     ("spans of passages", _spans),
     ("archived messages", _archived),
+    ("vector stores beside the log", _mirrors),
 ]
 
 

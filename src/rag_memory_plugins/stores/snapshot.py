@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Select, bindparam, func, null, select
 from sqlalchemy.dialects import sqlite
 
 from rag_memory_plugins.namespace import Namespace
@@ -38,7 +38,7 @@ from rag_memory_plugins.stores.schema import (
 )
 from rag_memory_plugins.types import Messages
 
-__all__ = ["heads", "hits_of", "places", "question_of", "refresh", "tokens_of"]
+__all__ = ["Head", "heads", "hits_of", "pieces_of", "places", "question_of", "refresh", "tokens_of"]
 
 PART: Final = 500
 """Rows read and converted at a time: they become columns while the processor's cache holds them."""
@@ -89,9 +89,17 @@ def tokens_of(
 
 
 def refresh(
-    connection: Connection, loaded: Loaded, place: Head, index_id: int, dimension: int
+    connection: Connection,
+    loaded: Loaded,
+    place: Head,
+    index_id: int,
+    dimension: int,
+    exact_up_to: int | None = None,
 ) -> None:
-    """Append what the snapshot holds beyond the cached columns."""
+    """Append what the snapshot holds beyond the cached columns.
+
+    The vectors themselves only of a scope with at most `exact_up_to` messages, unless that is None.
+    """
     if place.seq is not None and place.seq > loaded.seq:
         rows = connection.execute(_NEW_ROWS, {"scope": place.id, "seq": loaded.seq})
         columns: list[list[Any]] = [[] for _ in _NEW_ROWS.selected_columns]
@@ -102,19 +110,46 @@ def refresh(
         loaded.seq = place.seq
     if not index_id:
         return
-    if loaded.dense is None:
+    whole = exact_up_to is None or len(loaded.corpus) <= exact_up_to
+    if not whole:
+        loaded.dense = None
+    elif loaded.dense is None:
         loaded.dense = DenseRows(dimension)
-    loaded.dense.resize(len(loaded.corpus))
+    if loaded.dense is not None:
+        loaded.dense.resize(len(loaded.corpus))
     if place.vid is not None and place.vid > loaded.vid:
         wanted = {"index": index_id, "scope": place.id, "vid": loaded.vid}
-        for part in connection.execute(_NEW_VECTORS, wanted).partitions(PART):
+        statement = _NEW_VECTORS if whole else _NEW_PASSAGES
+        for part in connection.execute(statement, wanted).partitions(PART):
             seqs, blobs, short, widths, spans = zip(*part, strict=True)
-            flat = from_halves(np.frombuffer(b"".join(blobs), "<f2"))
-            counts = np.fromiter(map(len, blobs), np.int64, len(blobs)) // (2 * dimension)
             rows_of = loaded.corpus.row_of(seqs)
-            loaded.dense.put(loaded.corpus, rows_of, flat.reshape(-1, dimension), counts)
+            if loaded.dense is not None:
+                flat = from_halves(np.frombuffer(b"".join(blobs), "<f2"))
+                counts = np.fromiter(map(len, blobs), np.int64, len(blobs)) // (2 * dimension)
+                loaded.dense.put(loaded.corpus, rows_of, flat.reshape(-1, dimension), counts)
             loaded.passages.put(rows_of, short, widths, spans)
+            loaded.settled += len(part)
         loaded.vid = place.vid
+
+
+def pieces_of(
+    connection: Connection, loaded: Loaded, index_id: int, dimension: int, rows: Sequence[int]
+) -> list[NDArray[np.float32] | None]:
+    """Vectors of these rows, shape (pieces, dimension), kept in memory once read."""
+    missing = [row for row in rows if row not in loaded.pieces]
+    if missing:
+        seqs = loaded.corpus.seq[missing].tolist()
+        row_of = dict(zip(seqs, missing, strict=True))
+        values = {"index": index_id, "seqs": json.dumps(seqs)}
+        read = {
+            row_of[seq]: from_halves(np.frombuffer(data, "<f2")).reshape(-1, dimension)
+            for seq, data in _rows(connection, _PIECES, values)
+        }
+        found = {row: loaded.pieces[row] for row in rows if row in loaded.pieces} | read
+        for row, pieces in read.items():
+            loaded.pieces[row] = pieces
+        return [found.get(row) for row in rows]
+    return [loaded.pieces[row] for row in rows]
 
 
 def question_of(query: Query) -> Question:
@@ -250,11 +285,19 @@ _NEW_VECTORS: Final = (
     )
     .order_by(vectors.c.id)
 )
+_NEW_PASSAGES: Final = _NEW_VECTORS.with_only_columns(
+    vectors.c.seq, null(), vectors.c.passages, vectors.c.width, vectors.c.spans
+)
 # One parameter, however many seqs: binding 500 of them takes 1 ms more.
 _SEQS: Final = select(func.json_each(bindparam("seqs")).table_valued("value").c.value)
 _TOKENS: Final = _text(
     select(tokens.c.seq, tokens.c.width, tokens.c.data).where(
         tokens.c.index_id == bindparam("index"), tokens.c.seq.in_(_SEQS)
+    )
+)
+_PIECES: Final = _text(
+    select(vectors.c.seq, vectors.c.data).where(
+        vectors.c.index_id == bindparam("index"), vectors.c.seq.in_(_SEQS)
     )
 )
 _BY_SEQ: Final = _text(stored_columns().where(messages.c.seq.in_(_SEQS)))
