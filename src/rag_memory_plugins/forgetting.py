@@ -1,14 +1,57 @@
-"""Caches of what users said: an erase in this process empties them all.
+"""What a process keeps of what users said: an erase in it empties the caches, and more.
 
 What is erased from the files must not stay behind in the memory of a process that goes on for
-months. A cache cannot be asked for one user's texts, and is soon full again.
+months. A cache cannot be asked for one user's texts, and is soon full again. What waits to be
+stored is nowhere else: of that an erase takes what it takes of the log (`Erased`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-__all__ = ["forget_texts", "keeps_texts"]
+from rag_memory_plugins.filters import Filter
+from rag_memory_plugins.namespace import Namespace
+from rag_memory_plugins.types import Level, Message
+
+__all__ = ["Erased", "Keeper", "forget_texts", "keeps_texts"]
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What an erase takes: a session or all of a user's, and there `ids` and what matches `where`.
+
+    >>> monday = Namespace("acme", "ann", "monday")
+    >>> Erased(monday).takes(monday, Message("user", "my pin is 4821"))
+    True
+    >>> Erased(monday, ids=["m7"]).takes(monday, Message("user", "hello", id="m8"))
+    False
+    """
+
+    namespace: Namespace
+    level: Level = "session"
+    ids: Collection[str] | None = None
+    where: Filter | None = None
+
+    def takes(self, namespace: Namespace, message: Message) -> bool:
+        """Whether a message of `namespace` is gone."""
+        inside = namespace.scope == self.namespace.scope and (
+            self.level == "user" or namespace == self.namespace
+        )
+        named = self.ids is None or message.id in self.ids
+        return (
+            inside
+            and named
+            and (self.where is None or self.where.matches(message, namespace.session))
+        )
+
+
+class Keeper(Protocol):
+    """Holds messages that no log holds yet."""
+
+    def forget(self, erased: Erased) -> None:
+        """Let go of what was erased."""
 
 
 class Cache(Protocol):

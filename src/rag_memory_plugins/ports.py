@@ -392,16 +392,29 @@ class MessageLog(Protocol):
         """The last `limit` messages of the session, oldest first."""
 
     async def alisted(
-        self, namespace: Namespace, archived: bool | None = None
+        self,
+        namespace: Namespace,
+        archived: bool | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
     ) -> list[StoredMessage]:
-        """Messages of the session in order: the archived ones, the others (False) or all (None)."""
+        """Messages of the session in order: the archived ones, the others (False) or all (None).
+
+        `limit` of them after the first `offset`. The others are read without a look at the archived
+        messages before them.
+        """
+
+    async def acounted(self, namespace: Namespace, archived: bool | None = None) -> int:
+        """How many `alisted` gives."""
 
     async def aarchive(
         self, namespace: Namespace, ids: Sequence[str], *, archived: bool = True
     ) -> list[StoredMessage]:
         """Archive messages of the session, or bring them back; return those that there are.
 
-        Being archived changes nothing but `alisted`, and goes when the message is erased.
+        Being archived changes nothing but `alisted` and `acounted`, and goes when the message is
+        erased.
         """
 
     async def asessions(self, scope: Scope) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from rag_memory_plugins import Event, Memory, open_memory
+from rag_memory_plugins import Conversation, Event, Memory, open_memory
 
 HERE: Final = Path(__file__).parent
 OF_THE_FRAMEWORK: Final = (
@@ -16,6 +16,8 @@ OF_THE_FRAMEWORK: Final = (
     "ignore:is_running called from within a step:DeprecationWarning",
     # Every workflow of version 1 makes what that version warns of.
     "ignore:ServiceManager is deprecated:DeprecationWarning",
+    # An index imports LangChain's integrations where they are installed.
+    "ignore:`langchain-community` is being sunset:DeprecationWarning",
 )
 """Warnings that LlamaIndex gives of itself; its versions differ in them."""
 
@@ -36,3 +38,17 @@ def events() -> list[Event]:
 def memory(tmp_path: Path, events: list[Event]) -> Iterator[Memory]:
     with open_memory(tmp_path / "memory.db", embedder=None, hooks=[events.append]) as opened:
         yield opened
+
+
+@pytest.fixture
+def ann(memory: Memory) -> Conversation:
+    """A user's conversation, and what she said before."""
+    memory.conversation("acme", "ann", "monday").add("I moved to Lisbon in May")
+    return memory.conversation("acme", "ann", "tuesday")
+
+
+@pytest.fixture
+def bob(memory: Memory) -> Conversation:
+    """The same of another tenant's."""
+    memory.conversation("globex", "bob", "monday").add("I moved to Oslo in June")
+    return memory.conversation("globex", "bob", "tuesday")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -21,54 +20,31 @@ from llama_index.core.agent.workflow import (
 from llama_index.core.agent.workflow.workflow_events import AgentWorkflowStartEvent
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer
-from llama_index.core.tools import FunctionTool
-from llama_index.core.workflow import Context, HumanResponseEvent, InputRequiredEvent
+from llama_index.core.workflow import Context, HumanResponseEvent
 from pydantic import BaseModel
 from workflows.errors import WorkflowRuntimeError
 
 from rag_memory_plugins import Conversation, Memory
 from rag_memory_plugins.errors import InvalidInput, InvalidNamespace
 from rag_memory_plugins.llama_index import LimitedLLM, ScopedMemory, attach, detach
-from rag_memory_plugins.llama_index.blocks import calls
-from rag_memory_plugins.llama_index.convert import to_message
-from rag_memory_plugins.llama_index.counting import tool_tokens
-from rag_memory_plugins.tokens import make_counter
+from tests.llama_index.attached import (
+    CRANE,
+    LONG,
+    ask_first,
+    asked,
+    look,
+    look_at,
+    orphans,
+    over,
+    waiting,
+)
 from tests.llama_index.scripted import ScriptedLLM, texts
 
 # Workflows 1 wraps what a step raises.
 WRAPPED = version("llama-index-workflows").startswith("1.")
 REFUSED: type[Exception] = WorkflowRuntimeError if WRAPPED else InvalidNamespace
 
-pytestmark = [
-    # Workflows look at every attribute of an agent, pydantic's deprecated ones included.
-    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
-    # ReActAgent asks so.
-    pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
-]
-
-COUNTER = make_counter()
 FACT = "I moved to Lisbon in May"
-LONG = "the harbour crane is green and the boat was old " * 40  # 400 tokens
-
-
-def crane(number: int) -> str:
-    """What is known of a crane."""
-    return f"crane {number}: {LONG}"
-
-
-CRANE = FunctionTool.from_defaults(crane)
-
-
-@pytest.fixture
-def ann(memory: Memory) -> Conversation:
-    memory.conversation("acme", "ann", "monday").add(FACT)
-    return memory.conversation("acme", "ann", "tuesday")
-
-
-@pytest.fixture
-def bob(memory: Memory) -> Conversation:
-    memory.conversation("globex", "bob", "monday").add("I moved to Oslo in June")
-    return memory.conversation("globex", "bob", "tuesday")
 
 
 def function_agent(llm: Any, **options: Any) -> FunctionAgent:
@@ -95,35 +71,6 @@ every = pytest.mark.parametrize("kind", MAKERS)
 
 def answering(kind: str, text: str) -> str:
     return f"Thought: I know.\nAnswer: {text}" if kind == "ReActAgent" else text
-
-
-def look_at(number: int) -> list[tuple[str, str, dict[str, Any]]]:
-    return [(f"call_{number}", "crane", {"number": number})]
-
-
-def asked(llm: ScriptedLLM) -> str:
-    return "\n".join(text for messages in llm.asked for _, text in texts(messages))
-
-
-def look(target: Any) -> dict[str, int]:
-    """Which object every attribute is, and every attribute of those."""
-    seen = {name: id(value) for name, value in vars(target).items()}
-    for name, value in vars(target).items():
-        inner = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-        seen |= {f"{name}.{key}": id(part) for key, part in inner.items()}
-    return seen
-
-
-def over(llm: ScriptedLLM, budget: int, tools: Sequence[FunctionTool] = (CRANE,)) -> list[int]:
-    """Sizes of the requests that were larger than `budget`."""
-    schemas = tool_tokens(tools, COUNTER)
-    sizes = [COUNTER.count_messages(list(map(to_message, messages))) for messages in llm.asked]
-    return [size + schemas for size in sizes if size + schemas > budget]
-
-
-def orphans(chats: Sequence[ChatMessage]) -> set[str]:
-    made = {call.id for chat in chats for call in calls(chat)}
-    return made ^ {m.additional_kwargs["tool_call_id"] for m in chats if m.role == "tool"}
 
 
 @every
@@ -289,7 +236,7 @@ async def test_a_context_of_another_tenant_is_refused(
     attach(agent, ann)
     if saved:
         context = Context.from_dict(agent, json.loads(json.dumps(context.to_dict())))
-    with pytest.raises(REFUSED, match="globex/bob/tuesday"):
+    with pytest.raises(InvalidNamespace, match="globex/bob/tuesday"):
         await agent.run("I am Ann", ctx=context)
     assert (len(llm.asked), len(await bob.amessages())) == (1, 2)
     assert list(await ann.amessages()) == []
@@ -300,30 +247,8 @@ async def test_a_context_with_a_memory_of_llama_index_is_refused(ann: Conversati
     agent = function_agent(llm)
     context = Context(agent)
     await context.store.set("memory", ChatMemoryBuffer.from_defaults(token_limit=100))
-    with pytest.raises(REFUSED, match=r"ChatMemoryBuffer.*use a new Context"):
+    with pytest.raises(InvalidNamespace, match=r"ChatMemoryBuffer.*use a new Context"):
         await attach(agent, ann).run("I am Ann", ctx=context)
-
-
-async def ask_first(ctx: Context) -> str:
-    """Ask the person first."""
-    answer = await ctx.wait_for_event(
-        HumanResponseEvent, waiter_event=InputRequiredEvent(prefix="sure?")
-    )
-    return str(answer.response)
-
-
-ask_first.__annotations__["ctx"] = Context  # LlamaIndex does not read it as a string
-
-
-async def waiting(agent: FunctionAgent) -> dict[str, Any]:
-    """A saved Context of a run that waits for a person."""
-    handler = agent.run("delete it")
-    async for event in handler.stream_events():
-        if isinstance(event, InputRequiredEvent):
-            break
-    saved = json.loads(json.dumps(handler.ctx.to_dict()))
-    await handler.cancel_run()
-    return saved
 
 
 def asking(*replies: Any) -> tuple[FunctionAgent, ScriptedLLM]:
@@ -347,8 +272,8 @@ async def test_a_run_that_waited_for_another_tenant_is_refused(
     agent, llm = asking("secret")
     saved = await waiting(attach(agent, bob))
     attach(agent, ann)
-    with pytest.raises(REFUSED, match="globex/bob/tuesday"):
-        await agent.run(ctx=Context.from_dict(agent, saved))
+    with pytest.raises(InvalidNamespace, match="globex/bob/tuesday"):
+        agent.run(ctx=Context.from_dict(agent, saved))
     assert len(llm.asked) == 1
 
 
@@ -364,7 +289,7 @@ async def test_thirty_turns_with_tools_keep_the_budget_on_every_call(
         llm._replies = [*rounds, f"crane {turn} is green"]
         answer = await agent.run(f"which crane is green in turn {turn}?")
         assert str(answer) == f"crane {turn} is green"
-    assert (len(llm.asked), over(llm, budget)) == (30 * 5 + 3 * 8, [])
+    assert (len(llm.asked), over(llm, budget, [CRANE])) == (30 * 5 + 3 * 8, [])
     assert [found for messages in llm.asked if (found := orphans(messages))] == []
     stored = await ann.amessages()
     assert len(stored) == 30 * (2 + 2 * 4) + 3 * 2 * 8  # whole, however short it was sent
@@ -374,7 +299,7 @@ async def test_thirty_turns_with_tools_keep_the_budget_on_every_call(
 async def test_without_attach_llama_index_sends_the_whole_scratchpad(ann: Conversation) -> None:
     llm = ScriptedLLM(*(look_at(number) for number in range(18)), "green")
     await function_agent(llm, streaming=False).run("which?", memory=ScopedMemory(ann, 1000))
-    assert max(over(llm, 1000)) > 7000
+    assert max(over(llm, 1000, [CRANE])) > 7000
 
 
 async def test_a_new_session_of_the_user_recalls_and_another_user_does_not(
@@ -436,7 +361,7 @@ async def test_react_rounds_keep_the_budget(ann: Conversation) -> None:
     llm = ScriptedLLM(*(step.format(number) for number in range(15)), answer)
     agent = attach(ReActAgent(llm=llm, tools=[CRANE]), ann, budget=2000)
     assert str(await agent.run("which crane is green?", max_iterations=30)) == "green"
-    assert (len(llm.asked), over(llm, 2000, ())) == (16, [])
+    assert (len(llm.asked), over(llm, 2000)) == (16, [])
     assert all("which crane is green?" in str(texts(messages)) for messages in llm.asked)
 
 
@@ -451,7 +376,7 @@ async def test_a_structured_answer_keeps_the_budget(ann: Conversation) -> None:
     llm = ScriptedLLM(*replies)
     agent = attach(FunctionAgent(llm=llm, tools=[CRANE], output_cls=Answer), ann, budget=1000)
     answer = await agent.run("which crane is green?")
-    assert (answer.structured_response, over(llm, 1000)) == ({"text": "green"}, [])
+    assert (answer.structured_response, over(llm, 1000, [CRANE])) == ({"text": "green"}, [])
 
 
 async def test_another_model_answers_and_the_first_again_after_detach(ann: Conversation) -> None:

@@ -38,12 +38,10 @@ from pydantic import BaseModel, PrivateAttr
 from rag_memory_plugins import Conversation, Memory, TokenBudget
 from rag_memory_plugins.errors import InvalidBudget, InvalidInput, UnknownArgument
 from rag_memory_plugins.llama_index import LimitedLLM, ScopedMemory, attach, detach
-from rag_memory_plugins.llama_index.convert import to_message
-from rag_memory_plugins.tokens import make_counter
+from tests.llama_index.attached import asked, look, over
 from tests.llama_index.listening import listening
 from tests.llama_index.scripted import ScriptedLLM, texts
 
-COUNTER = make_counter()
 DOCUMENT = "The library opens at nine."
 FACT = "I moved to Lisbon in May"
 LONG = "the harbour crane is green and the boat was old " * 12  # 120 tokens
@@ -60,18 +58,6 @@ def loop(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     asyncio.set_event_loop(None)
     made.close()
-
-
-@pytest.fixture
-def ann(memory: Memory) -> Conversation:
-    memory.conversation("acme", "ann", "monday").add(FACT)
-    return memory.conversation("acme", "ann", "tuesday")
-
-
-@pytest.fixture
-def bob(memory: Memory) -> Conversation:
-    memory.conversation("globex", "bob", "monday").add("I moved to Oslo in June")
-    return memory.conversation("globex", "bob", "tuesday")
 
 
 def index(*documents: str) -> VectorStoreIndex:
@@ -124,24 +110,6 @@ MAKERS: dict[str, Callable[[Any], Any]] = {
 }
 CHATS = list(MAKERS)[2:]
 every = pytest.mark.parametrize("kind", MAKERS)
-
-
-def asked(llm: ScriptedLLM) -> str:
-    return "\n".join(text for messages in llm.asked for _, text in texts(messages))
-
-
-def too_long(llm: ScriptedLLM, budget: int) -> list[int]:
-    sizes = [COUNTER.count_messages(list(map(to_message, messages))) for messages in llm.asked]
-    return [size for size in sizes if size > budget]
-
-
-def look(target: Any) -> dict[str, int]:
-    """Which object every attribute is, and every attribute of those."""
-    seen = {name: id(value) for name, value in vars(target).items()}
-    for name, value in vars(target).items():
-        inner = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-        seen |= {f"{name}.{key}": id(part) for key, part in inner.items()}
-    return seen
 
 
 @every
@@ -324,14 +292,14 @@ def test_a_query_engine_asks_no_more_than_its_budget(ann: Conversation, streamin
     engine = query_engine(llm, *[f"{n}: {LONG}" for n in range(9)], streaming=streaming)
     response = attach(engine, ann, budget=600).query("which harbour crane is green?")
     text = "".join(response.response_gen) if streaming else str(response)
-    assert (text, len(llm.asked) >= 1, too_long(llm, 600)) == ("green", True, [])
+    assert (text, len(llm.asked) >= 1, over(llm, 600)) == ("green", True, [])
 
 
 def test_one_node_longer_than_the_budget_is_shortened_to_one_request(ann: Conversation) -> None:
     llm = ScriptedLLM("green")
     engine = attach(query_engine(llm, LONG * 10), ann, budget=600)
     assert str(engine.query("which harbour crane is green?")) == "green"
-    assert (len(llm.asked), too_long(llm, 600)) == (1, [])
+    assert (len(llm.asked), over(llm, 600)) == (1, [])
 
 
 def test_nodes_over_the_budget_are_left_out_and_told(ann: Conversation) -> None:
@@ -368,7 +336,7 @@ def test_an_engine_with_structured_answers_still_gives_them(ann: Conversation) -
     llm = ScriptedLLM([("call_1", "Answer", {"text": "Lisbon"})])
     engine = query_engine(llm.as_structured_llm(Answer))
     response = attach(engine, ann, budget=900).query("where did I move?")
-    assert (response.response, too_long(llm, 900)) == (Answer(text="Lisbon"), [])
+    assert (response.response, over(llm, 900)) == (Answer(text="Lisbon"), [])
 
 
 def modes_of(engine: RetrieverQueryEngine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -434,7 +402,7 @@ def test_every_model_of_a_sub_question_engine_is_limited(ann: Conversation) -> N
     llm = ScriptedLLM(QUESTIONS, *["to Lisbon"] * 9)
     inner = query_engine(llm, *[f"{n}: {LONG}" for n in range(9)])
     attach(sub_questions(llm, docs=inner), ann, budget=900).query("where did I move?")
-    assert (len(llm.asked) >= 3, too_long(llm, 900)) == (True, [])
+    assert (len(llm.asked) >= 3, over(llm, 900)) == (True, [])
 
 
 def test_a_tool_that_cannot_have_memory_is_told(ann: Conversation) -> None:
@@ -512,7 +480,7 @@ async def test_many_turns_of_a_chat_engine_keep_the_budget(
     engine = attach(MAKERS[kind](llm), ann, budget=1200)
     for turn in range(turns):
         await said(engine, way, f"which harbour crane is green, number {turn}?")
-    assert (len(llm.asked) >= turns, too_long(llm, 1200)) == (True, [])
+    assert (len(llm.asked) >= turns, over(llm, 1200)) == (True, [])
     assert len(await ann.amessages()) == 2 * turns
 
 
@@ -545,7 +513,7 @@ def test_a_long_question_may_have_nearly_all_of_a_number(ann: Conversation) -> N
     question = "which harbour crane is green? " * 75
     attach(MAKERS["SimpleChatEngine"](llm), ann, budget=500).chat(question)
     assert llm.asked[0][-1].content is not None
-    assert (question in llm.asked[0][-1].content, too_long(llm, 500)) == (True, [])
+    assert (question in llm.asked[0][-1].content, over(llm, 500)) == (True, [])
 
 
 def test_two_tenants_of_one_condensing_chat_do_not_mix(

@@ -7,7 +7,7 @@ import copy
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -569,6 +569,49 @@ async def test_a_write_that_is_cancelled_is_made_up_for(memory: rag.Memory) -> N
         await put
     await block.aput(chats("two"), session_id="monday")
     assert await stored(memory, "monday") == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("erase", "left"),
+    [
+        (lambda talk: talk.aerase("session"), ["three"]),
+        (lambda talk: talk.aerase("user"), []),
+        (lambda talk: talk.aforget(where=rag.Filter(roles="user")), ["two", "three"]),
+        (lambda talk: talk.aforget(["unknown"]), ["one", "two", "three"]),
+    ],
+    ids=["session", "user", "by filter", "others"],
+)
+async def test_what_waits_to_be_stored_is_erased_with_its_session(
+    locked: tuple[rag.Memory, sqlite3.Connection], erase: Any, left: list[str]
+) -> None:
+    memory, other = locked
+    block = block_of(memory)
+    other.execute("BEGIN IMMEDIATE")
+    for session, batch in (
+        ("monday", [ChatMessage("one"), ChatMessage("two", role="assistant")]),
+        ("tuesday", chats("three")),
+    ):
+        with pytest.raises(StoreLocked):
+            await block.aput(batch, session_id=session)
+    other.execute("ROLLBACK")
+    await erase(memory.conversation("acme", "ann", "monday"))
+    for session in ("monday", "tuesday"):
+        await block.aget(ASK, session_id=session)
+    assert await stored(memory, "monday") + await stored(memory, "tuesday") == left
+
+
+async def test_an_erase_of_another_user_leaves_what_waits_to_be_stored(
+    locked: tuple[rag.Memory, sqlite3.Connection],
+) -> None:
+    memory, other = locked
+    block = block_of(memory)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreLocked):
+        await block.aput(chats("one"), session_id="monday")
+    other.execute("ROLLBACK")
+    await memory.conversation("acme", "bob", "monday").aerase("user")
+    await block.aget(ASK, session_id="monday")
+    assert await stored(memory, "monday") == ["one"]
 
 
 async def test_while_writes_fail_reads_go_on_and_say_so(

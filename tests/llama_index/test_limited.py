@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
@@ -18,35 +19,17 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import MockLLM
-from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
 from rag_memory_plugins import Conversation, Memory, TokenBudget
 from rag_memory_plugins.errors import BudgetTooSmall, InvalidBudget, InvalidInput, UnknownArgument
 from rag_memory_plugins.llama_index import LimitedLLM, ScopedMemory
-from rag_memory_plugins.llama_index.blocks import calls
 from rag_memory_plugins.llama_index.convert import to_message
-from rag_memory_plugins.tokens import make_counter
+from tests.llama_index.attached import COUNTER, CRANE, LONG, crane, look_at, orphans
 from tests.llama_index.listening import Heard, listening
 from tests.llama_index.scripted import ScriptedLLM, calling, result
 
-pytestmark = [
-    # Workflows look at every attribute of an agent, pydantic's deprecated ones included.
-    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
-    # ReActAgent asks so.
-    pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
-]
-
-COUNTER = make_counter()
-LONG = "the harbour crane is green and the boat was old " * 40  # 400 tokens
-
-
-def crane(number: int) -> str:
-    """What is known of a crane."""
-    return f"crane {number}: {LONG}"
-
-
-CRANE = FunctionTool.from_defaults(crane)
+CODE_ACT_MAY_NOT_STREAM = "streaming" in inspect.signature(CodeActAgent).parameters
 SCHEMA = COUNTER.count(json.dumps(CRANE.metadata.to_openai_tool()))
 
 
@@ -65,10 +48,6 @@ def tokens(chats: Sequence[ChatMessage]) -> int:
     return COUNTER.count_messages([to_message(chat) for chat in chats])
 
 
-def look(number: int) -> list[tuple[str, str, dict[str, Any]]]:
-    return [(f"call_{number}", "crane", {"number": number})]
-
-
 def conversation(rounds: int) -> list[ChatMessage]:
     chats = [
         ChatMessage("be brief", role="system"),
@@ -79,11 +58,6 @@ def conversation(rounds: int) -> list[ChatMessage]:
     for number in range(rounds):
         chats += [calling((f"c{number}", "crane", {})), result(f"c{number}", LONG)]
     return chats
-
-
-def orphans(chats: Sequence[ChatMessage]) -> set[str]:
-    made = {call.id for chat in chats for call in calls(chat)}
-    return made ^ {m.additional_kwargs["tool_call_id"] for m in chats if m.role == "tool"}
 
 
 def test_a_request_that_fits_is_passed_as_the_same_objects() -> None:
@@ -201,10 +175,13 @@ async def test_a_completion_too_long_passes_whole_and_is_told(method: str, heard
 
 
 async def test_streamed_completions_pass() -> None:
-    llm = LimitedLLM(MockLLM(max_tokens=2), 100)
-    assert [part.delta for part in llm.stream_complete("a b")] == ["text ", "text"]
+    inner = MockLLM(max_tokens=2)
+    said = [part.delta for part in inner.stream_complete("a b")]
+    assert [delta.strip() for delta in said] == ["text", "text"]
+    llm = LimitedLLM(inner, 100)
+    assert [part.delta for part in llm.stream_complete("a b")] == said
     parts = await llm.astream_complete("a b")
-    assert [part.delta async for part in parts] == ["text ", "text"]
+    assert [part.delta async for part in parts] == said
 
 
 def test_the_metadata_are_the_models_with_a_window_no_larger_than_the_budget() -> None:
@@ -232,7 +209,7 @@ def test_the_reserve_for_the_answer_is_not_spent_on_the_request() -> None:
 
 
 def test_a_model_that_cannot_call_tools_is_still_limited() -> None:
-    llm = LimitedLLM(MockLLM(is_chat_model=True), 500)
+    llm = LimitedLLM(MockLLM(), 500)
     answer = llm.chat(conversation(2))
     assert llm.get_tool_calls_from_response(answer, error_on_no_tool_call=False) == []
     with pytest.raises(InvalidInput, match="FunctionCallingLLM"):
@@ -275,7 +252,9 @@ def agent(kind: str, llm: LimitedLLM, *, streaming: bool) -> Any:
     if kind == "react":
         return ReActAgent(llm=llm, tools=[CRANE], system_prompt="Be brief.", streaming=streaming)
     if kind == "code":
-        return CodeActAgent(lambda code: crane(len(code)), llm=llm, streaming=streaming)
+        # One of core 0.13.0 has no choice: it streams.
+        chosen = {"streaming": streaming} if CODE_ACT_MAY_NOT_STREAM else {}
+        return CodeActAgent(lambda code: crane(len(code)), llm=llm, **chosen)
     return FunctionAgent(llm=llm, tools=[CRANE], system_prompt="Be brief.", streaming=streaming)
 
 
@@ -285,7 +264,7 @@ def replies(kind: str, rounds: int) -> list[Any]:
         return [*(step.format(n) for n in range(rounds)), "Thought: done.\nAnswer: green"]
     if kind == "code":
         return [*(f"<execute>crane({n})</execute>" for n in range(rounds)), "green"]
-    return [*(look(n) for n in range(rounds)), "green"]
+    return [*(look_at(n) for n in range(rounds)), "green"]
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -293,6 +272,8 @@ def replies(kind: str, rounds: int) -> list[Any]:
 async def test_an_agents_tool_rounds_never_exceed_the_budget(
     ann: Conversation, kind: str, budget: int, streaming: bool
 ) -> None:
+    if kind == "code" and not (streaming or CODE_ACT_MAY_NOT_STREAM):
+        pytest.skip("this version's CodeActAgent always streams")
     llm = ScriptedLLM(*replies(kind, 15))
     limited = LimitedLLM(llm, budget, conversation=ann)
     made = agent(kind, limited, streaming=streaming)

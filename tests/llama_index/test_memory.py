@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
@@ -15,7 +16,7 @@ from rag_memory_plugins.errors import (
 )
 from rag_memory_plugins.llama_index import ScopedMemory
 from rag_memory_plugins.llama_index.convert import to_message
-from tests.llama_index.scripted import texts
+from tests.llama_index.scripted import calling, result, texts
 
 
 def scoped(
@@ -219,6 +220,61 @@ def test_set_stores_a_short_answer_that_was_said_before(memory: Memory) -> None:
     chat.put_messages([ChatMessage("start?"), ChatMessage("yes"), ChatMessage("sure?")])
     chat.set([ChatMessage("yes")])
     assert [text for _, text in texts(chat.get_all())] == ["start?", "yes", "sure?", "yes"]
+
+
+def test_set_knows_a_history_that_comes_back_without_the_tools(memory: Memory) -> None:
+    """A client keeps what was said, not what an agent did in between."""
+    chat = scoped(memory)
+    turn = [
+        ChatMessage("which crane?"),
+        calling(("c1", "look", {"at": "cranes"})),
+        result("c1", "seven"),
+        ChatMessage("seven", role="assistant"),
+    ]
+    for at in range(2):
+        chat.set([ChatMessage("which crane?"), ChatMessage("seven", role="assistant")] * at)
+        chat.put_messages([message.model_copy() for message in turn])
+    assert len(chat.get_all()) == 8
+
+
+@pytest.mark.parametrize("length", [10, 300])
+@pytest.mark.parametrize("sent", [slice(-4, None), slice(-1, None)], ids=["four", "one"])
+def test_set_reads_no_more_of_a_long_session_than_of_a_short_one(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, length: int, sent: slice
+) -> None:
+    chat = scoped(memory)
+    said = [
+        ChatMessage(f"note {n}", role=role) for n in range(length) for role in ("user", "assistant")
+    ]
+    chat.put_messages(said)
+    read: list[int] = []
+    for name in ("arecent", "alisted", "afind", "amessages"):
+        monkeypatch.setattr(memory.log, name, counting(getattr(memory.log, name), read))
+    history = [ChatMessage(chat.content or "", role=chat.role) for chat in said[sent]]
+    chat.set([*history, ChatMessage("and now?")])
+    assert sum(read) <= 80
+    monkeypatch.undo()
+    assert len(chat.get_all()) == 2 * length + 1
+
+
+def counting(method: Any, read: list[int]) -> Any:
+    async def counted(*args: Any, **kwargs: Any) -> Any:
+        found = await method(*args, **kwargs)
+        read.append(len(found))
+        return found
+
+    return counted
+
+
+def test_set_finds_a_history_that_lies_far_back(memory: Memory) -> None:
+    chat = scoped(memory)
+    said = [
+        ChatMessage(f"note {n}", role=role) for n in range(200) for role in ("user", "assistant")
+    ]
+    chat.put_messages(said)
+    chat.set([ChatMessage(chat.content or "", role=chat.role) for chat in said[3:9]])
+    chat.set([ChatMessage("note 0")])
+    assert len(chat.get_all()) == 400
 
 
 def test_reset_erases_the_session(memory: Memory) -> None:

@@ -11,8 +11,8 @@ from llama_index.core.base.llms.types import ChatMessage, DocumentBlock, TextBlo
 from rag_memory_plugins import Conversation, Event, Memory
 from rag_memory_plugins.errors import BudgetTooSmall
 from rag_memory_plugins.llama_index import ScopedMemory
-from rag_memory_plugins.llama_index.blocks import uncounted
 from rag_memory_plugins.llama_index.convert import to_message
+from rag_memory_plugins.llama_index.counting import uncounted
 from rag_memory_plugins.testing.fakes import WordEmbedder
 from tests.llama_index.scripted import ScriptedLLM, calling, result, texts
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_engine
 
 from rag_memory_plugins import Namespace, Scope, open_memory
+from rag_memory_plugins.stores import archiving
 
 ANN = Namespace("acme", "ann", "monday")
 
@@ -117,3 +121,70 @@ def test_a_file_of_the_schema_before_has_nothing_archived(tmp_path):
     with open_memory(path, embedder=None) as memory:
         assert (listed(memory, False), listed(memory, True)) == (["m0"], [])
         assert archive(memory, "m0") == ["m0"]
+
+
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "archive", "bring back", "forget"]),
+        st.sets(st.integers(0, 9), min_size=1, max_size=5),
+    ),
+    max_size=8,
+)
+
+
+@given(changes=CHANGES)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_listed_and_counted_is_what_was_archived_and_not_brought_back(memory, changes):
+    talk = memory.conversation(ANN)
+    talk.erase()
+    held, aside = [], set()
+    for what, numbers in changes:
+        names = sorted({f"n{number}" for number in numbers} & set(held))
+        if what == "add":
+            held.append(f"n{len(held)}" if f"n{len(held)}" not in held else "n9")
+            talk.add("note", id=held[-1])
+            held = list(dict.fromkeys(held))
+        elif what == "forget":
+            talk.forget(names)
+            held, aside = [name for name in held if name not in names], aside - set(names)
+        else:
+            archive(memory, *names, archived=what == "archive")
+            aside = aside | set(names) if what == "archive" else aside - set(names)
+    expected = {
+        None: held,
+        True: [name for name in held if name in aside],
+        False: [name for name in held if name not in aside],
+    }
+    for archived, names in expected.items():
+        assert listed(memory, archived) == names
+        assert run(memory, memory.log.acounted(ANN, archived)) == len(names)
+        found = run(memory, memory.log.alisted(ANN, archived, limit=2, offset=1))
+        assert [item.message.id for item in found] == names[1:3]
+
+
+def steps(path, ask):
+    """Instructions of SQLite's machine that a reading takes: they grow with the rows it looks at."""
+    engine = create_engine(f"sqlite:///{path}")
+    counted = []
+    with engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        raw.set_progress_handler(lambda: counted.append(1) or 0, 1)
+        ask(connection)
+        raw.set_progress_handler(None, 0)
+    engine.dispose()
+    return len(counted)
+
+
+@pytest.mark.parametrize("ask", [archiving.listed, archiving.counted])
+def test_active_messages_are_found_without_a_look_at_the_archived_ones(tmp_path, ask):
+    taken = []
+    with open_memory(tmp_path / "memory.db", embedder=None, background=False) as memory:
+        for start in (0, 20):
+            names = [f"m{start + n}" for n in range(20 if start == 0 else 400)]
+            memory.conversation(ANN).add([{"role": "user", "content": "a", "id": n} for n in names])
+            archive(memory, *names)
+            active = {"role": "user", "content": "b", "id": f"active {start}"}
+            memory.conversation(ANN).add([active])
+            taken.append(steps(tmp_path / "memory.db", lambda c: ask(c, ANN, False)))
+            archive(memory, active["id"])
+    assert taken[0] == taken[1] > 0

@@ -26,6 +26,7 @@ from rag_memory_plugins.langchain.prompt import (
     question,
     turn_start,
 )
+from rag_memory_plugins.memory.arguments import checked_conversation
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.memory import Memory
 from rag_memory_plugins.namespace import Namespace
@@ -99,10 +100,8 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             )
         if memory is not None and not isinstance(memory, Memory):
             raise InvalidInput("memory", memory, "pass what open_memory() gave")
-        if conversation is not None and not isinstance(conversation, Conversation):
-            raise InvalidInput(
-                "conversation", conversation, "pass memory.conversation(tenant, user, session)"
-            )
+        if conversation is not None:
+            checked_conversation(conversation)
         if memory is not None and not (isinstance(namespace, Namespace) or callable(namespace)):
             raise InvalidNamespace(
                 "namespace", namespace, "pass a Namespace, or a function of the runtime"

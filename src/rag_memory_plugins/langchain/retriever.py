@@ -9,8 +9,9 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import PrivateAttr
 
-from rag_memory_plugins.errors import InvalidInput, InvalidQuery, UnknownArgument, nearest
+from rag_memory_plugins.errors import InvalidQuery, UnknownArgument, nearest
 from rag_memory_plugins.filters import Filter, combined
+from rag_memory_plugins.memory.arguments import checked_conversation
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.portal import strict
@@ -64,10 +65,7 @@ class MemoryRetriever(BaseRetriever):
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        if not isinstance(conversation, Conversation):
-            raise InvalidInput(
-                "conversation", conversation, "pass memory.conversation(tenant, user, session)"
-            )
+        checked_conversation(conversation)
         if level not in LEVELS:
             raise InvalidQuery("level", level, nearest(str(level), LEVELS))
         fields: dict[str, Any] = {"limit": limit, "level": level}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from llama_index.core.llms.llm import LLM
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 
 from rag_memory_plugins.budget import TokenBudget
-from rag_memory_plugins.errors import InvalidInput
+from rag_memory_plugins.errors import InvalidInput, InvalidNamespace
 from rag_memory_plugins.llama_index.attaching import (
     RECORD,
     Record,
@@ -18,8 +18,10 @@ from rag_memory_plugins.llama_index.attaching import (
     restored,
 )
 from rag_memory_plugins.llama_index.wanted import Wanted
+from rag_memory_plugins.memory.arguments import checked_conversation, checked_level
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.portal import strict
+from rag_memory_plugins.types import Level
 
 __all__ = ["attach", "detach"]
 
@@ -29,12 +31,13 @@ T = TypeVar("T")
 @strict
 def attach(
     target: T,
-    conversation: Conversation,
+    conversation: Conversation | Mapping[str, Conversation],
     *,
     rerank: BaseNodePostprocessor | Sequence[BaseNodePostprocessor] | None = None,
     budget: int | TokenBudget | None = None,
     llm: LLM | None = None,
     response_mode: bool = False,
+    level: Level = "user",
 ) -> T:
     """Give `target` the memory of `conversation`, and return it.
 
@@ -45,7 +48,7 @@ def attach(
     | SimpleChatEngine, ContextChatEngine, CondensePlusContextChatEngine | the memory |
     | CondenseQuestionChatEngine | the memory, and its query engine in a copy |
     | FunctionAgent, ReActAgent, CodeActAgent | the memory of `run()` |
-    | AgentWorkflow | the memory of `run()`, which all its agents share |
+    | AgentWorkflow | the memory of `run()`: one for all its agents, or one for each |
 
     A chat engine's retriever stays as it is: its memory recalls, and nothing stands in the prompt
     twice. `rerank` comes behind the postprocessors in place. With `budget` no chat request is
@@ -54,7 +57,13 @@ def attach(
     nodes a quarter; a query engine's nodes get two thirds. A `TokenBudget` is the memory's
     own, and its total without the completion the limit. `llm` takes the place of the target's.
     `response_mode=True` answers each query of a query engine in the mode that `retrieval.packing`
-    recommends for its nodes: compact, or tree_summarize.
+    recommends for its nodes: compact, or tree_summarize. What is recalled is of all the user's
+    sessions (`level="session"`: of the conversation's).
+
+    An AgentWorkflow whose agents remember each for itself is given a mapping of conversations by
+    the agents' names, of one user. Every agent then stores its own part of a turn and is asked with
+    its own history; the one that a request is handed to gets the user's message, and what was said
+    at the handoff for as long as the turn lasts.
 
     Attaching the same again changes nothing, another conversation takes the place of the first.
     Parts of the target that others may hold are replaced by copies, never changed, and `Settings`
@@ -77,7 +86,7 @@ def attach(
     'I moved to Lisbon in May'
     >>> folder.cleanup()
     """
-    wanted = _wanted(conversation, rerank, budget, llm, response_mode)
+    wanted = _wanted(conversation, rerank, budget, llm, response_mode, level)
     attributes = _attributes(target)
     record: Record | None = attributes.get(RECORD)
     if record is not None and record.wanted.same(wanted):
@@ -106,12 +115,16 @@ def _attributes(target: object) -> dict[str, Any]:
 
 
 def _wanted(
-    conversation: object, rerank: object, budget: object, llm: object, response_mode: object
+    conversation: object,
+    rerank: object,
+    budget: object,
+    llm: object,
+    response_mode: object,
+    level: str,
 ) -> Wanted:
     """The arguments, checked. Raises `InvalidInput`, naming the one that is wrong."""
-    if not isinstance(conversation, Conversation):
-        remedy = "pass memory.conversation(tenant, user, session)"
-        raise InvalidInput("conversation", conversation, remedy)
+    apart = _of_one_user(conversation) if isinstance(conversation, Mapping) else {}
+    chosen = next(iter(apart.values())) if apart else checked_conversation(conversation)
     last = rerank if isinstance(rerank, (list, tuple)) else [] if rerank is None else [rerank]
     if not all(isinstance(item, BaseNodePostprocessor) for item in last):
         raise InvalidInput("rerank", rerank, "pass a LlamaIndex node postprocessor, or a list")
@@ -121,4 +134,16 @@ def _wanted(
         raise InvalidInput("llm", type(llm).__name__, "pass a LlamaIndex LLM")
     if not isinstance(response_mode, bool):
         raise InvalidInput("response_mode", response_mode, "pass True or False")
-    return Wanted(conversation, tuple(last), budget, llm, response_mode)  # type: ignore[arg-type]
+    known = checked_level(level)
+    return Wanted(chosen, tuple(last), budget, llm, response_mode, known, apart)  # type: ignore[arg-type]
+
+
+def _of_one_user(conversations: Mapping[Any, Any]) -> dict[str, Conversation]:
+    """Conversations by the names of agents, of one memory and user."""
+    found = {str(name): checked_conversation(item) for name, item in conversations.items()}
+    whose = {(id(item.memory), item.namespace.scope) for item in found.values()}
+    if len(whose) > 1:
+        names = [item.namespace.key for item in found.values()]
+        remedy = "the agents of a workflow serve one user; pass sessions of one, of one memory"
+        raise InvalidNamespace("conversation", names, remedy)
+    return found

@@ -26,10 +26,13 @@ from llama_index.core.query_engine import RetrieverQueryEngine, SubQuestionQuery
 from llama_index.core.response_synthesizers import BaseSynthesizer
 
 from rag_memory_plugins.errors import InvalidInput
+from rag_memory_plugins.llama_index.agents import ALL as ALL_AGENTS
 from rag_memory_plugins.llama_index.agents import with_memory
+from rag_memory_plugins.llama_index.apart import own_keys, own_steps
 from rag_memory_plugins.llama_index.counting import BlockCounter, as_counted
 from rag_memory_plugins.llama_index.events import degraded
 from rag_memory_plugins.llama_index.hybrid import HybridRetriever
+from rag_memory_plugins.llama_index.retriever import MemoryRetriever
 from rag_memory_plugins.llama_index.synthesis import fill
 from rag_memory_plugins.llama_index.wanted import Wanted
 
@@ -74,6 +77,9 @@ def changes_for(target: object, bare: Attributes, wanted: Wanted) -> dict[str, A
     """New attributes of `target`, whose own are `bare`. Raises `InvalidInput`, changing nothing."""
     for kinds, changes in _KINDS:
         if isinstance(target, kinds):
+            if wanted.apart and not isinstance(target, AgentWorkflow):
+                remedy = f"a {type(target).__name__} has one memory; pass one conversation"
+                raise InvalidInput("conversation", list(wanted.apart), remedy)
             return changes(_Parts(target, bare), wanted)
     got = f"{type(target).__module__}.{type(target).__name__}"
     names = ", ".join(kind.__name__ for kinds, _ in _KINDS for kind in kinds)
@@ -119,7 +125,8 @@ def _changed(parts: _Parts, **changes: Any) -> dict[str, Any]:
 def _retriever_engine(parts: _Parts, wanted: Wanted) -> dict[str, Any]:
     own = parts["_node_postprocessors"]
     after = wanted.after(2 / 3)  # the rest is for templates and the question
-    found = HybridRetriever(parts["_retriever"], memory=wanted.conversation, limit=ALL)
+    said = MemoryRetriever(wanted.conversation, level=wanted.level)
+    found = HybridRetriever(parts["_retriever"], memory=said, limit=ALL)
     return _changed(
         parts,
         _retriever=found,
@@ -204,16 +211,38 @@ def _condensing_chat(parts: _Parts, wanted: Wanted) -> dict[str, Any]:
 
 def _agent(parts: _Parts, wanted: Wanted) -> dict[str, Any]:
     parts.no_nodes(wanted)
-    run = with_memory(parts.method("run"), parts.method("_init_context"), wanted.memory())
+    own = {ALL_AGENTS: wanted.memory()}
+    run = with_memory(parts.method("run"), parts.method("_init_context"), own)
     return {**run, **_changed(parts, llm=wanted.model(parts["llm"]))}
 
 
 def _agents(parts: _Parts, wanted: Wanted) -> dict[str, Any]:
     parts.no_nodes(wanted)
-    run = with_memory(parts.method("run"), parts.method("_init_context"), wanted.memory())
+    if wanted.apart:
+        return _agents_apart(parts, wanted)
+    shared = {ALL_AGENTS: wanted.memory()}
+    run = with_memory(parts.method("run"), parts.method("_init_context"), shared)
     agents = {name: _with_llm(agent, "llm", wanted) for name, agent in parts["agents"].items()}
     same = all(agent is parts["agents"][name] for name, agent in agents.items())
     return run if same else {**run, "agents": agents}
+
+
+def _agents_apart(parts: _Parts, wanted: Wanted) -> dict[str, Any]:
+    """Each agent of a workflow, in a copy, with a memory of its own."""
+    agents = parts["agents"]
+    if agents.keys() != wanted.apart.keys():
+        got, names = list(wanted.apart), ", ".join(agents)
+        raise InvalidInput("conversation", got, f"pass one for each of the agents: {names}")
+    memories = {name: wanted.of(name).memory() for name in agents}
+    made = {}
+    for place, (name, agent) in enumerate(agents.items()):
+        bare = restored(vars(agent))
+        made[name] = copy.copy(agent)
+        llm = wanted.of(name).model(bare["llm"])
+        replaced(vars(made[name]), {**bare, **own_keys(agent, place), "llm": llm})
+        vars(made[name]).update(own_steps(made[name], memories))
+    run = with_memory(parts.method("run"), parts.method("_init_context"), memories)
+    return {**run, "agents": made}
 
 
 def _attached_copy(engine: Any, wanted: Wanted) -> Any:

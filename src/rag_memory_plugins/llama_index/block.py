@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,8 +15,9 @@ from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.errors import InvalidInput, StoreError, shorten
 from rag_memory_plugins.filters import Filter
 from rag_memory_plugins.llama_index import events
-from rag_memory_plugins.llama_index.convert import SESSION, known_ids
-from rag_memory_plugins.llama_index.sessions import Sessions, put_in, said_in
+from rag_memory_plugins.llama_index.convert import SESSION, known_ids, put_in
+from rag_memory_plugins.llama_index.sessions import Sessions, said_in
+from rag_memory_plugins.llama_index.waiting import Waiting
 from rag_memory_plugins.memory.arguments import checked_level
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.memory import Memory
@@ -69,7 +69,7 @@ class RecallMemoryBlock(BaseMemoryBlock[str]):
 
     A store that fails costs the recall, not the turn: a `DegradeEvent` says so. One that fails to
     store raises `StoreError`; `Memory` never hands those messages over again, so the block keeps
-    them and stores them with the next call for the session.
+    them and stores them with the next call for the session. An erase takes them, too.
 
     >>> import asyncio, tempfile, pathlib
     >>> from llama_index.core.memory import Memory
@@ -90,7 +90,7 @@ class RecallMemoryBlock(BaseMemoryBlock[str]):
     budget: TokenBudget
     level: Level
     _sessions: Sessions = PrivateAttr()
-    _unstored: dict[str, list[Message]] = PrivateAttr(default_factory=dict)
+    _waiting: Waiting = PrivateAttr(default_factory=Waiting)
 
     @strict
     def __init__(
@@ -120,6 +120,7 @@ class RecallMemoryBlock(BaseMemoryBlock[str]):
         }
         super().__init__(**fields)
         self._sessions = sessions
+        memory.keepers.add(self._waiting)
 
     async def aput(
         self,
@@ -151,20 +152,9 @@ class RecallMemoryBlock(BaseMemoryBlock[str]):
                     said += said_in(conversation, [chat])
                 except InvalidInput as error:
                     failed = failed or error
-            await self._akeep(conversation, said)
+            await self._waiting.astore(conversation, said)
         if failed is not None:
             raise failed
-
-    async def _akeep(self, conversation: Conversation, said: Sequence[Message]) -> None:
-        """Store these, after what could not be stored before."""
-        key = conversation.namespace.key
-        batch = [*self._unstored.pop(key, ()), *said]
-        try:
-            if batch:
-                await conversation.aadd(batch)
-        except (StoreError, asyncio.CancelledError):
-            self._unstored[key] = [*batch, *self._unstored.pop(key, ())]
-            raise
 
     async def _aget(
         self,
@@ -176,7 +166,7 @@ class RecallMemoryBlock(BaseMemoryBlock[str]):
         conversation = self._conversation(session_id)
         asked = _Asked(conversation, _question(conversation, chats), _unseen(conversation, chats))
         try:
-            await self._akeep(conversation, ())
+            await self._waiting.astore(conversation, ())
         except StoreError as error:
             self._degraded(conversation, "store", error)
         return await self._arecalled(asked, self.budget) or ""
@@ -234,7 +224,7 @@ def _question(conversation: Conversation, chats: Sequence[ChatMessage]) -> str:
     """What the last user message says; "" when it has no text (#19050, #23179)."""
     users = (chat for chat in reversed(chats) if chat.role == MessageRole.USER)
     text = next((chat.content or "" for chat in users), "")
-    return put_in(conversation).sub("", text).strip()
+    return put_in(conversation.fence).sub("", text).strip()
 
 
 def _unseen(conversation: Conversation, chats: Sequence[ChatMessage]) -> Filter | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from collections.abc import Mapping
+from typing import Any, Final, Literal, cast
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -23,17 +23,12 @@ from rag_memory_plugins.llama_index.compat import (
 )
 from rag_memory_plugins.types import Image, Message, ToolCall
 
-if TYPE_CHECKING:
-    from rag_memory_plugins.ports import TokenCounter
-
-__all__ = ["COUNTED", "KEY", "calls", "dump", "images", "plain", "uncounted"]
+__all__ = ["COUNTED", "KEY", "calls", "dump", "images", "plain"]
 
 KEY: Final = "llama_index"
 """Metadata key of what a chat message has and a `Message` has no field for."""
 COUNTED: Final = frozenset({"text", "image", "tool_call"})
 """Blocks that become fields of a `Message`, so that every token budget counts them."""
-ESTIMATES: Final = {"audio": 256, "video": 256, "image": 1445, "document": 2048}
-"""Tokens of a block whose cost no text tells: LlamaIndex's own estimates, and ours of an image."""
 _ARGUMENTS: Final = ("arguments", "tool_kwargs", "input", "args")
 
 
@@ -78,40 +73,6 @@ def dump(chat: ChatMessage) -> dict[str, Any]:
         "blocks": [b.model_dump(mode="json", exclude_none=True) for b in chat.blocks],
         "additional_kwargs": {k: v for k, v in kwargs.items() if v is not None},
     }
-
-
-def uncounted(message: Message, counter: TokenCounter) -> int:
-    """Tokens of the blocks that `message` has no field for: thinking, citations, documents, audio.
-
-    What is text is counted, as is what a block says of itself; of the rest, `ESTIMATES`.
-    """
-    lost = message.metadata.get(KEY)
-    blocks = lost.get("blocks", ()) if isinstance(lost, Mapping) else ()
-    return sum(_size(block, counter) for block in blocks if block.get("block_type") not in COUNTED)
-
-
-def _size(block: Mapping[str, Any], counter: TokenCounter) -> int:
-    kind = str(block.get("block_type"))
-    if kind == "thinking" and block.get("num_tokens"):
-        return int(block["num_tokens"])
-    if kind == "document" and str(block.get("document_mimetype")).startswith("text/"):
-        return counter.count(_decoded(block.get("data")))
-    if kind in ESTIMATES:
-        return ESTIMATES[kind]
-    texts = [block.get(name) for name in ("text", "title", "source")]
-    nested = [block.get(name) for name in ("content", "cited_content")]
-    texts += [item for item in nested if isinstance(item, str)]
-    inner: list[Any] = [item for item in nested if isinstance(item, Mapping)]
-    for item in nested:
-        inner += item if isinstance(item, Sequence) and not isinstance(item, str) else ()
-    return sum(counter.count(text) for text in texts if text) + sum(
-        _size(item, counter) for item in inner
-    )
-
-
-def _decoded(data: object) -> str:
-    """The text of a document's base64."""
-    return base64.b64decode(str(data or "")).decode(errors="replace")
 
 
 def _openai_call(call: ToolCall) -> dict[str, Any]:

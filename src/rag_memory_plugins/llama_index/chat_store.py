@@ -77,9 +77,11 @@ class LogChatStore(AsyncDBChatStore):
         offset: int | None = None,
     ) -> list[ChatMessage]:
         """Messages of the session, oldest first: `limit` of them after the first `offset`."""
+        if status != MessageStatus.ACTIVE:
+            found = await self._listed(key, status, limit=limit, offset=offset or 0)
+            return [to_chat(item.message) for item in found]
         found = await self._listed(key, status)
-        if status == MessageStatus.ACTIVE:
-            self._remember(key, [item.message.id for item in found])
+        self._remember(key, [item.message.id for item in found])
         start = offset or 0
         stop = None if limit is None else start + limit
         return [to_chat(item.message) for item in found[start:stop]]
@@ -88,7 +90,10 @@ class LogChatStore(AsyncDBChatStore):
         self, key: str, status: MessageStatus | None = MessageStatus.ACTIVE
     ) -> int:
         """How many messages the session has of that status; None: of any."""
-        return len(await self._listed(key, status))
+        conversation = self._sessions.conversation(key)
+        aside = None if status is None else _is_archived(status)
+        memory = self._sessions.memory
+        return await memory.portal.acall(memory.log.acounted(conversation.namespace, aside))
 
     async def add_message(
         self, key: str, message: ChatMessage, status: MessageStatus = MessageStatus.ACTIVE
@@ -135,8 +140,7 @@ class LogChatStore(AsyncDBChatStore):
 
     async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
         """Erase the message at place `idx` of all the session's, from 0; None if there is none."""
-        found = await self._listed(key, None)
-        chosen = found[idx : idx + 1] if idx >= 0 else []
+        chosen = await self._listed(key, None, limit=1, offset=idx) if idx >= 0 else []
         return next(iter(await self._forget(key, chosen)), None)
 
     async def delete_messages(self, key: str, status: MessageStatus | None = None) -> None:
@@ -149,7 +153,8 @@ class LogChatStore(AsyncDBChatStore):
 
     async def delete_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Erase the oldest n active messages from every file, and return them."""
-        return await self._forget(key, (await self._listed(key, MessageStatus.ACTIVE))[: max(0, n)])
+        oldest = await self._listed(key, MessageStatus.ACTIVE, limit=max(0, n))
+        return await self._forget(key, oldest)
 
     async def archive_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Archive the oldest n of the active messages that this task read last; return them.
@@ -171,11 +176,15 @@ class LogChatStore(AsyncDBChatStore):
         memory = self._sessions.memory
         return await memory.portal.acall(memory.log.asessions(self._sessions.scope))
 
-    async def _listed(self, key: str, status: MessageStatus | None) -> list[StoredMessage]:
+    async def _listed(
+        self, key: str, status: MessageStatus | None, *, limit: int | None = None, offset: int = 0
+    ) -> list[StoredMessage]:
         conversation = self._sessions.conversation(key)
         aside = None if status is None else _is_archived(status)
         memory = self._sessions.memory
-        return await memory.portal.acall(memory.log.alisted(conversation.namespace, aside))
+        return await memory.portal.acall(
+            memory.log.alisted(conversation.namespace, aside, limit=limit, offset=offset)
+        )
 
     async def _archive(
         self, conversation: Conversation, ids: Sequence[str], *, archived: bool = True

@@ -8,16 +8,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from llama_index.core.base.llms import types as llms
+from llama_index.core.workflow import Context
 
 try:
     from workflows.runtime.types.results import StepWorkerContext, StepWorkerStateContextVar
 except ImportError:
     StepWorkerContext = StepWorkerStateContextVar = None  # type: ignore[assignment,misc]
 
-__all__ = ["HAS_TOOL_CALL_BLOCK", "SEES_RUNS", "memory_of_run", "tool_call_block", "tool_calls_of"]
+__all__ = [
+    "HAS_TOOL_CALL_BLOCK",
+    "SEES_RUNS",
+    "at_once",
+    "memory_in",
+    "memory_of_run",
+    "tool_call_block",
+    "tool_calls_of",
+]
 
 HAS_TOOL_CALL_BLOCK: Final = hasattr(llms, "ToolCallBlock")
 SEES_RUNS: Final = "event" in getattr(StepWorkerContext, "__dataclass_fields__", ())
@@ -55,3 +65,22 @@ def memory_of_run() -> object | None:
         return None
     given: object | None = step.event.get("memory", default=None)
     return given
+
+
+def memory_in(context: object) -> object | None:
+    """What a workflow's Context holds as "memory"; None for anything else, or a far store."""
+    if not isinstance(context, Context):
+        return None
+    found: object | None = at_once(context.store.get("memory", default=None))
+    return found
+
+
+def at_once(waiting: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine that is async in name only gives; None for one that has to wait."""
+    try:
+        waiting.send(None)
+    except StopIteration as done:
+        return done.value
+    finally:
+        waiting.close()
+    return None

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ROLES",
     "SESSION",
-    "fence_of",
     "known_ids",
+    "put_in",
     "render",
     "to_chat",
     "to_message",
@@ -117,10 +117,16 @@ def _unmarked(chat: ChatMessage, marks: Collection[str]) -> ChatMessage:
     return chat.model_copy(update={"additional_kwargs": kwargs})
 
 
-def fence_of(fence: Fence) -> re.Pattern[str]:
-    """What matches the blocks that a conversation's contexts hold, and no one else's text."""
-    tag = fence.around("", "").partition(">")[0].removeprefix("<")
-    return re.compile(rf"<({re.escape(tag)}[0-9a-f]*)>\n.*?\n</\1>\n*", re.DOTALL)
+def put_in(fence: Fence) -> re.Pattern[str]:
+    """What matches the blocks of ours in a conversation's prompts, and no one else's text.
+
+    LlamaIndex's `Memory` writes all its blocks into one text between <memory> tags: with ours, all
+    of it.
+    """
+    other = r"(?:(?!</?memory>).)*?"
+    fenced = rf"<({fence.tag}\d*)>\n.*?\n</\1>\n*"
+    framed = rf"\s*<memory>{other}<({fence.tag}\d*)>\n.*?\n</\2>{other}</memory>\s*"
+    return re.compile(f"{fenced}|{framed}", re.DOTALL)
 
 
 def _unfenced(chat: ChatMessage, fence: re.Pattern[str]) -> ChatMessage | None:

@@ -9,13 +9,14 @@ their text, or an eighth of their bytes; audio and video by their length where L
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_index.core.base.llms.types import ChatMessage, TextBlock
 
-from rag_memory_plugins.llama_index.blocks import calls
-from rag_memory_plugins.llama_index.convert import ROLES
+from rag_memory_plugins.llama_index.blocks import KEY, calls
+from rag_memory_plugins.llama_index.compat import at_once
+from rag_memory_plugins.llama_index.convert import ROLES, to_chat
 from rag_memory_plugins.tokens import image_tokens
 from rag_memory_plugins.types import Image, Message, ToolCall
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from rag_memory_plugins.ports import TokenCounter
 
-__all__ = ["BlockCounter", "as_counted", "tool_tokens", "with_content"]
+__all__ = ["BlockCounter", "as_counted", "tool_tokens", "uncounted", "with_content"]
 
 EXTRA: Final = "rag_memory_blocks"
 """Metadata key: tokens of a message's blocks that no rule is published for."""
@@ -87,6 +88,14 @@ def as_counted(chat: ChatMessage, counter: TokenCounter) -> Message:
     )
     # As it stands in the chat: it is counted, not stored, and a log's rules do not hold for it.
     return message.shown_as(_clean(chat.content or ""), {EXTRA: extra} if extra else {})
+
+
+def uncounted(message: Message, counter: TokenCounter) -> int:
+    """Tokens of the blocks that a stored `message` has no field for, if it is shown whole."""
+    lost = message.metadata.get(KEY)
+    if not isinstance(lost, Mapping) or "blocks" not in lost:
+        return 0
+    return sum(_extra(block, counter) for block in to_chat(message).blocks)
 
 
 def with_content(chat: ChatMessage, text: str) -> ChatMessage:
@@ -161,14 +170,7 @@ def _document(block: Any, counter: TokenCounter) -> int:
 
 
 def _length(block: Any) -> int:
-    """What LlamaIndex makes of a medium's length; before 0.14 it does not tell."""
+    """What LlamaIndex makes of a medium's length; core before 0.14.15 does not tell."""
     if not hasattr(block, "aestimate_tokens"):
         return 0
-    waiting = block.aestimate_tokens()
-    try:
-        waiting.send(None)  # async in name only: it reads bytes that are here
-    except StopIteration as done:
-        return int(done.value)
-    finally:
-        waiting.close()
-    return 0
+    return at_once(block.aestimate_tokens()) or 0  # it reads bytes that are here

@@ -27,6 +27,7 @@ from rag_memory_plugins.errors import BudgetTooSmall, InvalidInput
 from rag_memory_plugins.llama_index.counting import tool_tokens
 from rag_memory_plugins.llama_index.events import TrimEvent, degraded, dispatcher
 from rag_memory_plugins.llama_index.fitting import fitted_chats
+from rag_memory_plugins.memory.arguments import checked_conversation
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.rendering import Fence
 from rag_memory_plugins.portal import strict
@@ -92,9 +93,8 @@ class LimitedLLM(FunctionCallingLLM):
     ) -> None:
         if not isinstance(llm, LLM):
             raise InvalidInput("llm", type(llm).__name__, "pass a LlamaIndex LLM")
-        if conversation is not None and not isinstance(conversation, Conversation):
-            remedy = "pass memory.conversation(tenant, user, session)"
-            raise InvalidInput("conversation", conversation, remedy)
+        if conversation is not None:
+            checked_conversation(conversation)
         limit = TokenBudget.of(budget)
         mirrored: dict[str, Any] = {name: getattr(llm, name) for name in _MIRRORED}
         super().__init__(llm=llm, budget=limit.total - limit.completion, **mirrored)

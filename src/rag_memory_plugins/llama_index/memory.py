@@ -12,12 +12,13 @@ from llama_index.core.memory import BaseMemory
 from pydantic import PrivateAttr
 
 from rag_memory_plugins.budget import TokenBudget
-from rag_memory_plugins.errors import BudgetTooSmall, InvalidInput
+from rag_memory_plugins.errors import BudgetTooSmall
 from rag_memory_plugins.llama_index import events, trust
 from rag_memory_plugins.llama_index.compat import SEES_RUNS, memory_of_run
-from rag_memory_plugins.llama_index.convert import fence_of, render, to_chat, to_messages
-from rag_memory_plugins.llama_index.history import unknown
+from rag_memory_plugins.llama_index.convert import put_in, render, to_chat, to_messages
+from rag_memory_plugins.llama_index.history import aknown, aunknown
 from rag_memory_plugins.llama_index.turn import Asked, Turn, beside, since_question
+from rag_memory_plugins.memory.arguments import checked_conversation
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.units import SHORTENED
 from rag_memory_plugins.portal import blocking, strict
@@ -83,10 +84,7 @@ class ScopedMemory(BaseMemory):
         *,
         level: Level = "user",
     ) -> None:
-        if not isinstance(conversation, Conversation):
-            raise InvalidInput(
-                "conversation", conversation, "pass memory.conversation(tenant, user, session)"
-            )
+        checked_conversation(conversation)
         fields: dict[str, Any] = {
             "namespace": conversation.namespace.key,
             "budget": TokenBudget.of(budget),
@@ -133,7 +131,7 @@ class ScopedMemory(BaseMemory):
         given = memory_of_run()
         trust.check_run(self, given)
         if self._conversation is None:
-            memory = given if isinstance(given, ScopedMemory) else trust.trusted.get()
+            memory = given if isinstance(given, ScopedMemory) else trust.trusted(self.namespace)
             if memory is None or memory is self:
                 raise trust.untrusted(self.namespace)
             trust.expect(memory, self.namespace)
@@ -227,23 +225,23 @@ class ScopedMemory(BaseMemory):
     async def aput_messages(self, messages: list[ChatMessage]) -> None:
         """Store all of `messages` or none."""
         said = self._said(messages)
-        if any(SHORTENED in message.metadata for message in said):
-            held = {message.id for message in await self.conversation.amessages()}
-            said = [m for m in said if SHORTENED not in m.metadata or m.id not in held]
+        known = await aknown(self.conversation, [m for m in said if SHORTENED in m.metadata])
+        said = [m for m in said if SHORTENED not in m.metadata or m.id not in known]
         if said:
             await self.conversation.aadd(said)
 
     async def aset(self, messages: list[ChatMessage]) -> None:
         """Add what the log does not hold yet; `reset` first to begin anew.
 
-        The end of the log is laid over the start of `messages` as far as both say the same.
+        The end of the log is laid over the start of `messages` as far as both say the same; tool
+        calls and their results, which clients do not send back, may stand between in the log.
         """
-        new = unknown(await self.conversation.amessages(), self._said(messages))
+        new = await aunknown(self.conversation, self._said(messages))
         if new:
             await self.conversation.aadd(new)
 
     def _said(self, messages: Sequence[ChatMessage]) -> list[Message]:
-        return to_messages(messages, fence_of(self.conversation.fence))
+        return to_messages(messages, put_in(self.conversation.fence))
 
     async def areset(self) -> None:
         """Erase the session from the log and everything derived from it."""
@@ -274,8 +272,9 @@ class ScopedMemory(BaseMemory):
         Raises `InvalidNamespace` when the reference names another namespace.
         """
         del kwargs
-        memory = trust.trusted.get()
-        if conversation is not None:
+        if conversation is None:
+            memory = trust.trusted(data.get("namespace"))
+        else:
             memory = cls(conversation, trust.budget_of(data), level=data.get("level", "user"))
         if memory is None and SEES_RUNS:  # else nobody would see that a run was given another
             memory = trust.alive.get(str(data.get("reference")))

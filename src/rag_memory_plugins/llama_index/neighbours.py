@@ -8,11 +8,11 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from pydantic import PrivateAttr
 
-from rag_memory_plugins.errors import InvalidInput, StoreError, shorten
+from rag_memory_plugins.errors import StoreError, shorten
 from rag_memory_plugins.filters import Filter, combined
 from rag_memory_plugins.llama_index.events import dispatcher, warned
 from rag_memory_plugins.llama_index.nodes import node_of, place_of, rescored
-from rag_memory_plugins.memory.arguments import check_window
+from rag_memory_plugins.memory.arguments import check_window, checked_conversation
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.portal import strict
 from rag_memory_plugins.types import Message, Messages
@@ -65,10 +65,7 @@ class NeighbourPostprocessor(BaseNodePostprocessor):
         *,
         where: Filter | None = None,
     ) -> None:
-        if not isinstance(conversation, Conversation):
-            raise InvalidInput(
-                "conversation", conversation, "pass memory.conversation(tenant, user, session)"
-            )
+        checked_conversation(conversation)
         check_window(before, "before")
         check_window(after, "after")
         filtered = combined(where)

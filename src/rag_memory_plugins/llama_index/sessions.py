@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llama_index.core.base.llms.types import ChatMessage
 
 from rag_memory_plugins.errors import InvalidInput
-from rag_memory_plugins.llama_index.convert import SESSION, to_messages
+from rag_memory_plugins.llama_index.convert import SESSION, put_in, to_messages
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.memory import Memory
 from rag_memory_plugins.namespace import Scope, SharedUser
 from rag_memory_plugins.types import Message
 
-__all__ = ["Sessions", "put_in", "said_in"]
+__all__ = ["Sessions", "said_in"]
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,4 @@ class Sessions:
 
 def said_in(conversation: Conversation, chats: Sequence[ChatMessage]) -> list[Message]:
     """What was said, by whoever said it, without what `put_in` matches."""
-    return to_messages(chats, put_in(conversation), (SESSION,))
-
-
-def put_in(conversation: Conversation) -> re.Pattern[str]:
-    """What matches the blocks of ours in this conversation's prompts, and no one else's text.
-
-    `Memory` writes all its blocks into one text between <memory> tags: with ours, all of it.
-    """
-    tag = conversation.fence.around("", "").partition(">")[0].removeprefix("<")
-    other = r"(?:(?!</?memory>).)*?"
-    fenced = rf"<({tag}\d*)>\n.*?\n</\1>\n*"
-    framed = rf"\s*<memory>{other}<({tag}\d*)>\n.*?\n</\2>{other}</memory>\s*"
-    return re.compile(f"{fenced}|{framed}", re.DOTALL)
+    return to_messages(chats, put_in(conversation.fence), (SESSION,))

@@ -29,24 +29,39 @@ __all__ = [
 
 alive: Final[weakref.WeakValueDictionary[str, ScopedMemory]] = weakref.WeakValueDictionary()
 """Every memory of this process by its reference, which nobody else can guess."""
-trusted: Final[contextvars.ContextVar[ScopedMemory | None]] = contextvars.ContextVar(
-    "rag_memory_trusted", default=None
+_trusted: Final[contextvars.ContextVar[tuple[ScopedMemory, ...]]] = contextvars.ContextVar(
+    "rag_memory_trusted", default=()
 )
-"""The memory of the `restoring` around this code."""
+"""The memories of the `restoring` around this code."""
 
 
 @contextlib.contextmanager
-def restoring(memory: ScopedMemory) -> Iterator[ScopedMemory]:
+def restoring(memory: ScopedMemory, *others: ScopedMemory) -> Iterator[ScopedMemory]:
     """Trust `memory` for references read back inside the block, a workflow's run included.
 
     A saved Context says whose memory it holds, but whoever kept it may have changed that: so the
-    caller names the memory, and a reference to any other namespace raises `InvalidNamespace`.
+    caller names the memory, and `others` where agents have memories of their own. A reference to
+    any other namespace raises `InvalidNamespace`.
     """
-    token = trusted.set(memory)
+    token = _trusted.set((memory, *others))
     try:
         yield memory
     finally:
-        trusted.reset(token)
+        _trusted.reset(token)
+
+
+def trusted(namespace: object) -> ScopedMemory | None:
+    """The trusted memory of this namespace; None where nothing says whom to trust.
+
+    Raises `InvalidNamespace` where others are trusted.
+    """
+    memories = _trusted.get()
+    for memory in memories:
+        if memory.namespace == namespace:
+            return memory
+    if memories:
+        expect(memories[0], namespace)
+    return None
 
 
 def expect(memory: ScopedMemory, namespace: object) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.errors import BudgetTooSmall, InvalidBudget
-from rag_memory_plugins.llama_index.blocks import uncounted
+from rag_memory_plugins.llama_index.counting import uncounted
 from rag_memory_plugins.ports import TokenCounter
 from rag_memory_plugins.results import Context
 from rag_memory_plugins.types import Message

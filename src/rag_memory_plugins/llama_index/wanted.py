@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from llama_index.core.llms.llm import LLM
 from llama_index.core.llms.structured_llm import StructuredLLM
@@ -15,29 +16,40 @@ from rag_memory_plugins.llama_index.memory import ScopedMemory
 from rag_memory_plugins.llama_index.postprocessors import TokenBudgetPostprocessor
 from rag_memory_plugins.llama_index.synthesis import RecommendedMode, with_model
 from rag_memory_plugins.memory.conversation import Conversation
+from rag_memory_plugins.namespace import Namespace
+from rag_memory_plugins.types import Level
 
 __all__ = ["Wanted"]
 
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What is to be attached."""
+    """What is to be attached. `apart`: conversations of a workflow's agents by their names."""
 
     conversation: Conversation
     rerank: tuple[BaseNodePostprocessor, ...]
     budget: int | TokenBudget | None
     llm: LLM | None
     response_mode: bool
+    level: Level = "user"
+    apart: Mapping[str, Conversation] = field(default_factory=dict)
+
+    def of(self, agent: str) -> Wanted:
+        """What is to be attached to one of several agents."""
+        return replace(self, conversation=self.apart[agent], apart={})
 
     def same(self, other: Wanted) -> bool:
         """Whether both come to the same: one memory and namespace, the same objects beside it."""
-        mine, theirs = self.conversation, other.conversation
         return (
-            (mine.memory is theirs.memory and mine.namespace == theirs.namespace)
+            self._whose() == other._whose()
             and list(map(id, self.rerank)) == list(map(id, other.rerank))
             and (self.budget, self.response_mode) == (other.budget, other.response_mode)
-            and self.llm is other.llm
+            and (self.level, id(self.llm)) == (other.level, id(other.llm))
         )
+
+    def _whose(self) -> list[tuple[str, int, Namespace]]:
+        held = {"": self.conversation, **self.apart}
+        return [(name, id(talk.memory), talk.namespace) for name, talk in held.items()]
 
     @property
     def limit(self) -> int | None:
@@ -50,15 +62,17 @@ class Wanted:
     def memory(self, *, beside: bool = False) -> ScopedMemory:
         """The conversation as a chat memory; `beside` other things it gets half of a budget."""
         if self.budget is None:
-            return ScopedMemory(self.conversation)
+            return ScopedMemory(self.conversation, level=self.level)
         if isinstance(self.budget, TokenBudget):
-            return ScopedMemory(self.conversation, self.budget)
+            return ScopedMemory(self.conversation, self.budget, level=self.level)
         if beside:
-            return ScopedMemory(self.conversation, max(1, self.budget // 2))
+            return ScopedMemory(self.conversation, max(1, self.budget // 2), level=self.level)
         # Shares, not a smaller total: a long question may have all of it.
         quarter, eighth = self.budget // 4, self.budget // 8
         most = {"recent": quarter, "retrieved": quarter, "summary": eighth, "facts": eighth}
-        return ScopedMemory(self.conversation, TokenBudget(self.budget, most=most))
+        return ScopedMemory(
+            self.conversation, TokenBudget(self.budget, most=most), level=self.level
+        )
 
     def model(self, in_place: LLM) -> LLM:
         """The model for a target that has `in_place`."""

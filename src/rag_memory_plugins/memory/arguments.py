@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rag_memory_plugins.config import Recall
-from rag_memory_plugins.errors import InvalidMessage, InvalidQuery, nearest
+from rag_memory_plugins.errors import InvalidInput, InvalidMessage, InvalidQuery, nearest
 from rag_memory_plugins.types import LEVELS, Message, Messages
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.memory.conversation import Conversation
 
 __all__ = [
     "MAX_HITS",
     "Said",
     "check_limit",
     "check_window",
+    "checked_conversation",
     "checked_ids",
     "checked_level",
     "checked_recall",
@@ -53,6 +57,16 @@ def _one(item: object) -> Message:
     if isinstance(item, Mapping):
         return Message.from_dict(item)
     raise InvalidMessage("message", item, "pass a Message, a str or a mapping")
+
+
+def checked_conversation(conversation: object) -> Conversation:
+    """A conversation. Raises `InvalidInput`."""
+    from rag_memory_plugins.memory.conversation import Conversation  # which imports this
+
+    if not isinstance(conversation, Conversation):
+        remedy = "pass memory.conversation(tenant, user, session)"
+        raise InvalidInput("conversation", conversation, remedy)
+    return conversation
 
 
 def checked_ids(ids: object) -> list[str] | None:

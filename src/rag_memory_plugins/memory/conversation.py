@@ -13,6 +13,7 @@ from rag_memory_plugins.config import Recall, Strategy, strategy_of
 from rag_memory_plugins.errors import InvalidFilter, InvalidMessage, InvalidQuery
 from rag_memory_plugins.events import Event
 from rag_memory_plugins.filters import Filter, When, combined
+from rag_memory_plugins.forgetting import Erased
 from rag_memory_plugins.memory.arguments import (
     Said,
     check_limit,
@@ -321,8 +322,8 @@ class Conversation:
         receipt = await self.memory.log.aforget(
             self.namespace, wanted, matching, checked_level(level)
         )
+        self.memory.forget_texts(Erased(self.namespace, level, wanted, matching))
         receipt = await self.memory.acleaned(receipt)
-        self.memory.forget_texts(self.namespace, level)
         self.memory.wake(chore=not receipt.complete)
         return receipt
 
@@ -333,9 +334,9 @@ class Conversation:
         The receipt is `complete` when no byte of it is left, else `pending`: see `EraseReceipt`.
         """
         receipt = await self.memory.log.aerase(self.namespace, checked_level(level))
-        receipt = await self.memory.acleaned(receipt)
         await self.memory.aforget_usage(self.namespace, level)
-        self.memory.forget_texts(self.namespace, level)
+        self.memory.forget_texts(Erased(self.namespace, level))
+        receipt = await self.memory.acleaned(receipt)
         self.memory.wake(chore=not receipt.complete)
         return receipt
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, overload
 
 from rag_memory_plugins.errors import InvalidNamespace
 from rag_memory_plugins.events import Event, Hook, emit
-from rag_memory_plugins.forgetting import forget_texts
+from rag_memory_plugins.forgetting import Erased, Keeper, forget_texts
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.searching import INLINE, Search
 from rag_memory_plugins.namespace import Namespace, SharedUser
@@ -98,6 +98,8 @@ class Memory:
         self.modes = modes
         self.facts = facts
         self.usage = usage
+        self.keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
+        """Who holds messages that wait to be stored here: an erase takes its part of them."""
         self._lifetime = lifetime
         self._search = Search(index, embedder, no_embedder, reranker, hooks, self._embed_pending)
         # What nobody holds any more is closed too, so that running a notebook cell again does not
@@ -222,11 +224,13 @@ class Memory:
         reasons = "; ".join(filter(None, (receipt.pending, waits)))
         return replace(receipt, complete=False, pending=reasons)
 
-    def forget_texts(self, namespace: Namespace, level: Level) -> None:
+    def forget_texts(self, erased: Erased) -> None:
         """Let go of what this process keeps of texts, as some were erased; on the portal."""
         forget_texts()
+        for keeper in list(self.keepers):
+            keeper.forget(erased)
         if self._lifetime.folding is not None:
-            self._lifetime.folding.forget(namespace, level)
+            self._lifetime.folding.forget(erased.namespace, erased.level)
 
     async def aforget_usage(self, namespace: Namespace, level: Level) -> None:
         """Forget what was counted of an erased session or user; on the portal."""

@@ -76,6 +76,11 @@ class Fence:
         # into a budget does not depend on the secret.
         return str(int(digest, 16)).zfill(78)[:72]
 
+    @property
+    def tag(self) -> str:
+        """How the name of every tag of this fence begins; digits may follow."""
+        return f"memory-{self.digits[:_DIGITS]}"
+
     def around(self, title: str, body: str) -> str:
         """`body` under its title, between two tags that it does not contain."""
         digits, length, more = self.digits, _DIGITS, 0
@@ -89,10 +94,10 @@ class Fence:
 
     def stripped(self, text: str) -> str:
         """`text` without the blocks that this fence is around: they were said by nobody."""
-        if f"<memory-{self.digits[:_DIGITS]}" not in text:
+        tag = self.tag
+        if f"<{tag}" not in text:
             return text
-        tag = rf"memory-{self.digits[:_DIGITS]}\d*"
-        return re.sub(rf"<({tag})>\n.*?\n</\1>\n*", "", text, flags=re.DOTALL)
+        return re.sub(rf"<({tag}\d*)>\n.*?\n</\1>\n*", "", text, flags=re.DOTALL)
 
 
 def said_only(messages: Sequence[Message], fence: Fence) -> Messages:

@@ -1,37 +1,64 @@
 """Which messages of a session are archived, for whoever keeps a short list of active ones.
 
-The messages stand in the log as before and are found as before. A table of integers of its own:
+The messages stand in the log as before and are found as before. Tables of integers of their own:
 rows that hold texts are never updated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, exists, select
+from sqlalchemy import (
+    Connection,
+    ScalarSelect,
+    Select,
+    delete,
+    exists,
+    func,
+    select,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.ports import StoredMessage
 from rag_memory_plugins.stores.rows import in_batches, message_of, stored_columns
-from rag_memory_plugins.stores.schema import archived, messages, scopes, sessions, text_hash
+from rag_memory_plugins.stores.schema import (
+    archive_ends,
+    archived,
+    messages,
+    scopes,
+    sessions,
+    text_hash,
+)
 from rag_memory_plugins.stores.summarising import find_session
 
-__all__ = ["archive", "listed", "names"]
+__all__ = ["archive", "counted", "listed", "names"]
 
 
 def listed(
-    connection: Connection, namespace: Namespace, is_archived: bool | None
+    connection: Connection,
+    namespace: Namespace,
+    is_archived: bool | None,
+    limit: int | None = None,
+    offset: int = 0,
 ) -> list[StoredMessage]:
     """Messages of the session in order: the archived, the others (False) or all (None)."""
     place = find_session(connection, namespace)
     if place is None:
         return []
-    query = stored_columns().where(messages.c.session_id == place.session_id)
-    if is_archived is not None:
-        marked = exists().where(archived.c.seq == messages.c.seq)
-        query = query.where(marked if is_archived else ~marked)
-    return [message_of(row) for row in connection.execute(query.order_by(messages.c.seq))]
+    query = _chosen(stored_columns(), place.session_id, is_archived).order_by(messages.c.seq)
+    query = query.limit(limit).offset(offset or None)
+    return [message_of(row) for row in connection.execute(query)]
+
+
+def counted(connection: Connection, namespace: Namespace, is_archived: bool | None) -> int:
+    """How many messages `listed` gives."""
+    place = find_session(connection, namespace)
+    if place is None:
+        return 0
+    query = _chosen(select(func.count(messages.c.seq)), place.session_id, is_archived)
+    return int(connection.execute(query).scalar_one())
 
 
 def archive(
@@ -51,7 +78,47 @@ def archive(
             connection.execute(upsert(archived).on_conflict_do_nothing(), rows)
         else:
             connection.execute(delete(archived).where(archived.c.seq.in_(batch)))
+    if found:
+        _move_end(connection, place.session_id, min(item.seq for item in found), is_archived)
     return sorted(found, key=lambda item: item.seq)
+
+
+def _chosen(query: Select[Any], session_id: int, is_archived: bool | None) -> Select[Any]:
+    query = query.where(messages.c.session_id == session_id)
+    if is_archived is None:
+        return query
+    marked = exists().where(archived.c.seq == messages.c.seq)
+    if is_archived:
+        return query.where(marked)
+    return query.where(messages.c.seq > func.coalesce(_end(session_id), 0), ~marked)
+
+
+def _end(session_id: int) -> ScalarSelect[int]:
+    """Up to which message everything in the session is archived: what is active stands behind.
+
+    Messages are archived oldest first, and by the thousand. One number a session spares whoever
+    lists the active ones a look at each of those.
+    """
+    of_session = archive_ends.c.session_id == session_id
+    return select(archive_ends.c.upto).where(of_session).scalar_subquery()
+
+
+def _move_end(connection: Connection, session_id: int, changed: int, is_archived: bool) -> None:
+    """Put the end right after messages from `changed` on were archived, or brought back."""
+    end = connection.execute(select(func.coalesce(_end(session_id), 0))).scalar_one()
+    if is_archived:
+        behind = _chosen(select(func.min(messages.c.seq)), session_id, False)
+        last = select(func.max(messages.c.seq)).where(messages.c.session_id == session_id)
+        first = connection.execute(behind).scalar_one()
+        new = first - 1 if first is not None else connection.execute(last).scalar_one()
+    else:
+        new = min(end, changed - 1)
+    if new != end:
+        statement = upsert(archive_ends).values({"session_id": session_id, "upto": new})
+        change = {"upto": statement.excluded.upto}
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["session_id"], set_=change)
+        )
 
 
 def names(connection: Connection, scope: Scope) -> list[str]:

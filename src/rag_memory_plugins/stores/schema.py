@@ -40,6 +40,7 @@ from rag_memory_plugins.errors import StoreCorrupt
 from rag_memory_plugins.retrieval.lexical import ANALYZER
 
 __all__ = [
+    "archive_ends",
     "archived",
     "calibrations",
     "folds",
@@ -220,6 +221,13 @@ archived: Final = Table(
 )
 
 
+# Up to which message everything in a session is archived: what is active stands behind.
+archive_ends: Final = Table(
+    "archive_ends",
+    metadata,
+    Column("session_id", Integer, primary_key=True, autoincrement=False),
+    Column("upto", Integer, nullable=False),
+)
 # Vector stores that were opened beside the log, how far each has the vectors of one index
 # (`upto` of `vectors.id`), and until when somebody is at it.
 mirrors: Final = _table(

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import (
+    archive_ends,
     folds,
     message_sizes,
     session_sizes,
@@ -59,7 +60,7 @@ def shrink(connection: Connection, seqs: Sequence[int]) -> None:
 
 def forget_sessions(connection: Connection, session_ids: Any) -> None:
     """Drop what is derived from whole sessions; `session_ids` is a list or a select."""
-    for table in (session_sizes, summaries, folds, message_sizes):
+    for table in (session_sizes, summaries, folds, message_sizes, archive_ends):
         connection.execute(delete(table).where(table.c.session_id.in_(session_ids)))
 
 

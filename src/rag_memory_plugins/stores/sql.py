@@ -92,11 +92,22 @@ class SqlLog:
         )
 
     async def alisted(
-        self, namespace: Namespace, archived: bool | None = None
+        self,
+        namespace: Namespace,
+        archived: bool | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
     ) -> list[StoredMessage]:
         """Messages of the session in order; see `ports.MessageLog`."""
         return await self.database.aread(
-            lambda connection: archiving.listed(connection, namespace, archived)
+            lambda connection: archiving.listed(connection, namespace, archived, limit, offset)
+        )
+
+    async def acounted(self, namespace: Namespace, archived: bool | None = None) -> int:
+        """How many messages of the session there are; see `ports.MessageLog`."""
+        return await self.database.aread(
+            lambda connection: archiving.counted(connection, namespace, archived)
         )
 
     async def aarchive(
