@@ -26,6 +26,7 @@ from rag_memory_plugins.errors import ForkedProcess, UnknownArgument, WouldDeadl
 __all__ = [
     "Portal",
     "Threads",
+    "at_once",
     "blocking",
     "blocking_function",
     "get_portal",
@@ -277,6 +278,16 @@ def blocking(
     call.__qualname__ = f"{method.__qualname__.rpartition('.')[0]}.{name}"
     call.__doc__ = f"Sync form of `{method.__name__}`.\n\n{inspect.getdoc(method) or ''}"
     return strict(call)  # an error then names the method that was called
+
+
+def at_once(work: Coroutine[Any, Any, R]) -> R:
+    """What `work` returns, which awaits nothing that waits; it runs here and now."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: R = done.value
+        return result
+    raise AssertionError("it waited for something")
 
 
 def blocking_function(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:

@@ -8,8 +8,8 @@ import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from rag_memory_plugins import open_memory
-from rag_memory_plugins.errors import EmbedderError, InvalidInput
-from rag_memory_plugins.langchain import as_embedder
+from rag_memory_plugins.errors import EmbedderError, InvalidInput, MissingExtra
+from rag_memory_plugins.langchain import LocalEmbeddings, as_embedder
 from rag_memory_plugins.ports import Embedder
 
 
@@ -81,3 +81,39 @@ def test_a_model_that_is_down_costs_its_lane_and_no_message(tmp_path: Path) -> N
 def test_a_framework_model_itself_is_refused_with_the_function_to_use(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="as_embedder"):
         open_memory(tmp_path / "memory.db", embedder=Letters())  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def local() -> LocalEmbeddings:
+    return LocalEmbeddings()
+
+
+async def test_the_local_model_gives_the_same_vectors_either_way(local: LocalEmbeddings) -> None:
+    texts = ["a boat", "the tax form " * 400]
+    assert await local.aembed_documents(texts) == local.embed_documents(texts)
+    assert await local.aembed_query("a boat") == local.embed_query("a boat")
+
+
+def test_vectors_of_the_local_model_have_length_one_and_tell_meanings_apart(
+    local: LocalEmbeddings,
+) -> None:
+    boat, ship, tax = np.array(local.embed_documents(["a boat", "a ship", "the tax form " * 400]))
+    assert [np.linalg.norm(vector) for vector in (boat, ship, tax)] == pytest.approx([1.0] * 3)
+    assert boat @ ship > boat @ tax
+
+
+def test_a_text_without_words_has_a_vector_of_zeros(local: LocalEmbeddings) -> None:
+    assert not np.any(local.embed_documents([" "]))
+    assert local.embed_documents([]) == []
+
+
+def test_the_local_model_and_a_memory_have_one_name(local: LocalEmbeddings, tmp_path: Path) -> None:
+    with open_memory(tmp_path / "memory.db") as memory:
+        assert memory.embedder is not None
+        assert local.model == memory.embedder.fingerprint
+
+
+def test_without_the_local_model_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag_memory_plugins.langchain.embedding.default_embedder", lambda: None)
+    with pytest.raises(MissingExtra, match="local"):
+        LocalEmbeddings()

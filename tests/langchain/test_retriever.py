@@ -1,11 +1,25 @@
 from __future__ import annotations
 
-import pytest
-from langchain_core.runnables import RunnableLambda
+import asyncio
+from datetime import date
+from pathlib import Path
+from typing import Any
 
-from rag_memory_plugins import Conversation, Filter, Memory
-from rag_memory_plugins.errors import InvalidFilter, InvalidInput, InvalidQuery, UnknownArgument
+import pytest
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.tools import create_retriever_tool
+
+from rag_memory_plugins import Conversation, Event, Filter, Memory, Message, Namespace, open_memory
+from rag_memory_plugins.errors import (
+    InvalidFilter,
+    InvalidInput,
+    InvalidNamespace,
+    InvalidQuery,
+    UnknownArgument,
+)
 from rag_memory_plugins.langchain import MemoryRetriever
+from rag_memory_plugins.testing.fakes import WordEmbedder
+from tests.langchain.listening import Heard
 
 
 @pytest.fixture
@@ -33,7 +47,8 @@ def test_a_document_names_the_namespace_and_the_speaker(ann: Conversation) -> No
     (document,) = MemoryRetriever(ann, limit=1).invoke("when did I move to Lisbon?")
     kept = {k: v for k, v in document.metadata.items() if k not in {"score", "time"}}
     assert document.id == "acme/ann/monday/m%2F1"
-    assert kept == {"id": "m/1", "session": "monday", "role": "user", "name": "Ann"}
+    place = {"id": "m/1", "session": "monday", "tenant": "acme"}
+    assert kept == {**place, "role": "user", "name": "Ann"}
 
 
 def test_another_tenant_is_not_found(ann: Conversation) -> None:
@@ -99,11 +114,163 @@ def test_an_unknown_argument_is_refused(ann: Conversation, name: str) -> None:
         MemoryRetriever(ann, **{name: None})
 
 
-def test_anything_but_a_conversation_is_refused(memory: Memory) -> None:
+def test_anything_but_a_conversation_or_a_memory_is_refused() -> None:
     with pytest.raises(InvalidInput, match="conversation"):
-        MemoryRetriever(memory)  # type: ignore[arg-type]
+        MemoryRetriever("acme")  # type: ignore[arg-type]
+
+
+def test_a_memory_alone_is_refused(memory: Memory) -> None:
+    with pytest.raises(InvalidNamespace, match="namespace"):
+        MemoryRetriever(memory)
+
+
+def test_a_conversation_has_its_namespace_already(ann: Conversation) -> None:
+    with pytest.raises(InvalidNamespace, match="already"):
+        MemoryRetriever(ann, namespace=ann.namespace)
+
+
+def whose(config: RunnableConfig) -> Namespace:
+    return Namespace(config["configurable"]["org"], "ann", "tuesday")
+
+
+async def test_the_namespace_comes_from_the_config_of_each_run(
+    ann: Conversation, memory: Memory
+) -> None:
+    retriever = MemoryRetriever(memory, namespace=whose, limit=1)
+    for org, city in (("acme", "Lisbon"), ("globex", "Oslo")):
+        config = RunnableConfig(configurable={"org": org})
+        for found in (
+            retriever.invoke("moved in May", config),
+            await retriever.ainvoke("moved in May", config),
+            retriever.batch(["moved in May"], config)[0],
+            (retriever | RunnableLambda(list)).invoke("moved in May", config),
+        ):
+            assert [city in document.page_content for document in found] == [True]
+
+
+async def test_a_tool_of_an_agent_searches_for_whom_the_run_is_for(
+    ann: Conversation, memory: Memory
+) -> None:
+    retriever = MemoryRetriever(memory, namespace=whose, limit=1)
+    tool = create_retriever_tool(retriever, "search_memory", "What was said before.")
+    for org, city in (("acme", "Lisbon"), ("globex", "Oslo")):
+        config = RunnableConfig(configurable={"org": org})
+        assert city in tool.invoke({"query": "moved in May"}, config)
+        assert city in await tool.ainvoke({"query": "moved in May"}, config)
+
+
+async def test_runs_side_by_side_each_have_their_own_namespace(
+    ann: Conversation, memory: Memory
+) -> None:
+    retriever = MemoryRetriever(memory, namespace=whose, limit=1)
+    found = await asyncio.gather(
+        *(
+            retriever.ainvoke("moved in May", RunnableConfig(configurable={"org": org}))
+            for org in ("acme", "globex") * 5
+        )
+    )
+    tenants = [documents[0].metadata["tenant"] for documents in found]
+    assert tenants == ["acme", "globex"] * 5
+
+
+@pytest.mark.parametrize(
+    "namespace",
+    [whose, lambda _: None, lambda _: "acme/ann/tuesday"],
+    ids=["fails", "gives none", "gives a str"],
+)
+async def test_a_namespace_that_cannot_be_told_finds_nothing(
+    ann: Conversation, memory: Memory, events: list[Event], namespace: Any
+) -> None:
+    retriever = MemoryRetriever(memory, namespace=namespace)
+    with pytest.raises(InvalidNamespace, match="namespace"):
+        retriever.invoke("Lisbon")
+    with pytest.raises(InvalidNamespace, match="namespace"):
+        await retriever.ainvoke("Lisbon")
+    assert [event for event in events if event.name == "search"] == []
+
+
+def test_what_was_said_beside_a_message_stands_in_the_metadata(memory: Memory) -> None:
+    monday = memory.conversation("acme", "ann", "monday")
+    monday.add([Message("user", text, id=text) for text in ("Hello", "The code is 4711", "Bye")])
+    (document,) = MemoryRetriever(monday, limit=1, window=1).invoke("the code 4711")
+    assert document.page_content == "The code is 4711"
+    lines = document.metadata["beside"].splitlines()
+    assert [line.partition(" ")[2] for line in lines] == ["user: Hello", "user: Bye"]
+
+
+@pytest.mark.parametrize(
+    "given", [{"since": date(2031, 1, 1)}, {"until": date(2001, 1, 1)}, {"roles": "tool"}], ids=repr
+)
+def test_dates_and_roles_narrow_when_it_is_made_and_when_it_is_invoked(
+    ann: Conversation, given: dict[str, Any]
+) -> None:
+    assert MemoryRetriever(ann, **given).invoke("Lisbon") == []
+    assert MemoryRetriever(ann).invoke("Lisbon", **given) == []
+    others = {**given, "roles": "user", "since": None, "until": None}
+    assert MemoryRetriever(ann, **given).invoke("Lisbon", **others) == []
+
+
+def test_invoke_may_raise_the_least_relevance_and_not_lower_it(ann: Conversation) -> None:
+    seen = []
+
+    def search(query: str, **asked: Any) -> Any:
+        seen.append(asked["min_relevance"])
+        return Conversation.search(ann, query, **{**asked, "min_relevance": 0.0})
+
+    ann.search = search  # type: ignore[method-assign]
+    retriever = MemoryRetriever(ann, min_relevance=0.5)
+    for least in (0.2, 0.9):
+        retriever.invoke("Lisbon", min_relevance=least)
+    assert seen == [0.5, 0.9]
+
+
+async def test_189_a_retrieval_searches_once(ann: Conversation, events: list[Event]) -> None:
+    MemoryRetriever(ann).invoke("Lisbon")
+    await MemoryRetriever(ann).ainvoke("Lisbon")
+    assert len([event for event in events if event.name == "search"]) == 2
+
+
+async def test_25528_no_keyword_of_invoke_is_dropped_in_silence(ann: Conversation) -> None:
+    """A retriever of LangChain whose method takes no keywords drops them unseen."""
+    retriever = MemoryRetriever(ann)
+    assert len(retriever.invoke("Lisbon", limit=1)) == 1
+    assert len(await retriever.ainvoke("Lisbon", limit=1)) == 1
+    with pytest.raises(UnknownArgument, match="limt"):
+        retriever.invoke("Lisbon", limt=1)
+
+
+async def test_a_search_is_told_to_callbacks_without_texts(ann: Conversation) -> None:
+    heard = Heard()
+    retriever = MemoryRetriever(ann)
+    retriever.invoke("Lisbon", {"callbacks": [heard]})
+    await retriever.ainvoke("Lisbon", {"callbacks": [heard]})
+    assert [name for name, _ in heard.events] == ["rag_memory_recall"] * 2
+    _, data = heard.events[0]
+    assert (data["namespace"], data["hits"]) == ("acme/ann/tuesday", 2)
+    assert "Lisbon" not in str(heard.events)
+
+
+async def test_what_a_search_had_to_leave_out_is_told(tmp_path: Path) -> None:
+    embedder = WordEmbedder()
+    with open_memory(tmp_path / "other.db", embedder=embedder, background=False) as memory:
+        ann = memory.conversation("acme", "ann", "monday")
+        ann.add("I moved to Lisbon")
+        ann.search("Lisbon")
+        embedder.fail = True
+        heard = Heard()
+        for found in (
+            MemoryRetriever(ann).invoke("Lisbon", {"callbacks": [heard]}),
+            await MemoryRetriever(ann).ainvoke("Lisbon", {"callbacks": [heard]}),
+        ):
+            assert "told to fail" in str(found[0].metadata["degraded"])
+    assert len(heard.reasons()) == 2
 
 
 def test_an_unknown_level_is_refused(ann: Conversation) -> None:
     with pytest.raises(InvalidQuery, match="level"):
         MemoryRetriever(ann, level="tenant")  # type: ignore[arg-type]
+
+
+async def test_a_stream_of_events_has_ours(ann: Conversation) -> None:
+    names = [event["name"] async for event in MemoryRetriever(ann).astream_events("Lisbon")]
+    assert "rag_memory_recall" in names

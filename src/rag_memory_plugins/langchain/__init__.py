@@ -1,4 +1,6 @@
-"""The memory as LangChain parts: middleware, retriever, models; needs the extra `langchain`.
+"""The memory as LangChain parts: middleware, retrievers, compressors, models.
+
+Needs the extra `langchain`.
 
 >>> from rag_memory_plugins.langchain import MemoryMiddleware, MemoryRetriever, as_embedder
 """
@@ -13,8 +15,33 @@ except ImportError as error:
     raise MissingExtra("langchain", "rag_memory_plugins.langchain") from error
 
 from rag_memory_plugins.langchain.chat_model import as_chat_model
-from rag_memory_plugins.langchain.embedding import as_embedder
+from rag_memory_plugins.langchain.compressors import NeighbourCompressor, TenantGuardCompressor
+from rag_memory_plugins.langchain.embedding import LocalEmbeddings, as_embedder
+from rag_memory_plugins.langchain.hybrid import HybridRetriever
 from rag_memory_plugins.langchain.middleware import MemoryMiddleware
+from rag_memory_plugins.langchain.rerankers import (
+    CohereRerank,
+    CrossEncoderRerank,
+    HybridRerank,
+    Rerank,
+)
 from rag_memory_plugins.langchain.retriever import MemoryRetriever
+from rag_memory_plugins.langchain.trimming import TokenBudgetCompressor
+from rag_memory_plugins.langchain.vector_store import TenantVectorStore
 
-__all__ = ["MemoryMiddleware", "MemoryRetriever", "as_chat_model", "as_embedder"]
+__all__ = [
+    "CohereRerank",
+    "CrossEncoderRerank",
+    "HybridRerank",
+    "HybridRetriever",
+    "LocalEmbeddings",
+    "MemoryMiddleware",
+    "MemoryRetriever",
+    "NeighbourCompressor",
+    "Rerank",
+    "TenantGuardCompressor",
+    "TenantVectorStore",
+    "TokenBudgetCompressor",
+    "as_chat_model",
+    "as_embedder",
+]

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableConfig
 from pydantic import PrivateAttr
 
 from rag_memory_plugins.errors import InvalidQuery, UnknownArgument, nearest
-from rag_memory_plugins.filters import Filter, combined
-from rag_memory_plugins.memory.arguments import checked_conversation
+from rag_memory_plugins.filters import Filter, When, combined
+from rag_memory_plugins.langchain.documents import SCORE, document_of, noted, with_reasons
+from rag_memory_plugins.langchain.events import atell, recalled, tell
+from rag_memory_plugins.langchain.running import ConfigRetriever
+from rag_memory_plugins.memory.arguments import (
+    check_limit,
+    check_window,
+    checked_level,
+    checked_relevance,
+)
 from rag_memory_plugins.memory.conversation import Conversation
+from rag_memory_plugins.memory.memory import Memory
+from rag_memory_plugins.memory.whose import whose
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.portal import strict
-from rag_memory_plugins.types import LEVELS, Level
+from rag_memory_plugins.types import Level
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import (
@@ -23,19 +33,31 @@ if TYPE_CHECKING:
         CallbackManagerForRetrieverRun,
     )
 
-    from rag_memory_plugins.results import Hit, SearchResult
+    from rag_memory_plugins.results import SearchResult
 
 __all__ = ["MemoryRetriever"]
 
-_NARROWING: Final = ("level", "limit", "where")
+_NARROWING: Final = ("level", "limit", "min_relevance", "roles", "since", "until", "where")
 
 
-class MemoryRetriever(BaseRetriever):
+class MemoryRetriever(ConfigRetriever):
     """Remembered messages as documents, best first; one a message, so no text comes twice.
 
-    `where` is a `Filter` that every document's message matches. `invoke` takes `limit`, `level` and
-    `where`, which can only narrow what this retriever was made for: any other keyword raises
-    `UnknownArgument`, so `filter=None` cannot drop the tenant.
+    Pass a conversation; or a memory, and as `namespace` a function of the run's config that every
+    retrieval asks whose memory it is for: `lambda config: Namespace(config["configurable"]["org"],
+    ...)`. One that fails or gives anything but a `Namespace` raises `InvalidNamespace`, and nothing
+    is searched.
+
+    A document's id holds tenant, user and session beside the message's id. Metadata: tenant,
+    session, role, time (ISO 8601), name, id, score (it means something within one retrieval), and
+    with `window` what was said so many messages to either side (`beside`). The other arguments are
+    those of `Conversation.search`; `where` is a `Filter` that every document's message matches.
+
+    `invoke` takes `limit`, and `level`, `where`, `since`, `until`, `roles` and `min_relevance`,
+    which only narrow what this retriever was made for: any other keyword raises `UnknownArgument`,
+    so `filter=None` cannot drop the tenant. Each search is told of by the event
+    `rag_memory_recall`, and what it had to leave out by `rag_memory_degrade` and in the metadata
+    `degraded`.
 
     >>> import tempfile, pathlib
     >>> from rag_memory_plugins import open_memory
@@ -51,69 +73,82 @@ class MemoryRetriever(BaseRetriever):
 
     limit: int
     level: Level
-    _conversation: Conversation = PrivateAttr()
+    min_relevance: float
+    window: int
+    _whose: Callable[..., Conversation] = PrivateAttr()
     _where: Filter | None = PrivateAttr()
 
     @strict
     def __init__(
         self,
-        conversation: Conversation,
+        conversation: Conversation | Memory,
         *,
+        namespace: Namespace | Callable[[RunnableConfig], Namespace] | None = None,
         limit: int = 10,
         level: Level = "user",
+        since: When | None = None,
+        until: When | None = None,
+        roles: str | Collection[str] | None = None,
         where: Filter | None = None,
+        min_relevance: float = 0.0,
+        window: int = 0,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        checked_conversation(conversation)
-        if level not in LEVELS:
-            raise InvalidQuery("level", level, nearest(str(level), LEVELS))
-        fields: dict[str, Any] = {"limit": limit, "level": level}
+        asked = whose(conversation, namespace)
+        check_limit(limit)
+        check_window(window)
+        filtered = combined(where, since=since, until=until, roles=roles)
+        fields: dict[str, Any] = {
+            "limit": limit,
+            "level": checked_level(level),
+            "min_relevance": checked_relevance(min_relevance),
+            "window": window,
+        }
         super().__init__(**fields, tags=tags, metadata=metadata)
-        self._conversation = conversation
-        self._where = combined(where)
+        self._whose = asked
+        self._where = filtered
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        limit, level, where = self._narrowed(kwargs)
-        found = self._conversation.search(query, limit, level=level, where=where)
-        return self._documents(found)
+        asked = self._narrowed(kwargs)
+        conversation = self._whose(self._running)
+        found = conversation.search(query, **asked)
+        tell(recalled(conversation.namespace.key, found), run_manager.get_child())
+        return _documents(conversation, found)
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        limit, level, where = self._narrowed(kwargs)
-        found = await self._conversation.asearch(query, limit, level=level, where=where)
-        return self._documents(found)
+        asked = self._narrowed(kwargs)
+        conversation = self._whose(self._running)
+        found = await conversation.asearch(query, **asked)
+        await atell(recalled(conversation.namespace.key, found), run_manager.get_child())
+        return _documents(conversation, found)
 
-    def _narrowed(self, kwargs: dict[str, Any]) -> tuple[int, Level, Filter | None]:
-        for name, value in kwargs.items():
+    def _narrowed(self, given: dict[str, Any]) -> dict[str, Any]:
+        for name, value in given.items():
             if name not in _NARROWING:
                 raise UnknownArgument(f"invoke({name}=)", value, nearest(name, _NARROWING))
-        level = kwargs.get("level", self.level)
+        level = given.get("level", self.level)
         if level not in (self.level, "session"):
             raise InvalidQuery("level", level, f"this retriever is for {self.level!r} or narrower")
-        where = combined(self._where, kwargs.get("where"))
-        return kwargs.get("limit", self.limit), level, where
-
-    def _documents(self, hits: SearchResult) -> list[Document]:
-        return [self._document(hit) for hit in hits]
-
-    def _document(self, hit: Hit) -> Document:
-        message = hit.message
-        scope = self._conversation.namespace.scope
-        said_in = Namespace(scope.tenant, scope.user, hit.session)
-        metadata = {
-            "time": message.time.isoformat(),
-            "role": message.role,
-            "name": message.name,
-            "session": hit.session,
-            "id": message.id,
-            "score": hit.score,
+        told = {name: given.get(name) for name in ("since", "until", "roles")}
+        least = checked_relevance(given.get("min_relevance", 0.0))
+        return {
+            "limit": given.get("limit", self.limit),
+            "level": level,
+            "where": combined(self._where, given.get("where"), **told),
+            "min_relevance": max(self.min_relevance, least),
+            "window": self.window,
         }
-        return Document(
-            id=f"{said_in.key}/{quote(message.id, safe='')}",
-            page_content=message.content,
-            metadata={key: value for key, value in metadata.items() if value is not None},
-        )
+
+
+def _documents(conversation: Conversation, found: SearchResult) -> list[Document]:
+    scope = conversation.namespace.scope
+    documents = [
+        noted(document_of(hit.message, scope, hit.session, hit.neighbours), {SCORE: hit.score})
+        for hit in found
+    ]
+    return [with_reasons(document, *found.degraded) for document in documents]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import PrivateAttr
 
@@ -13,10 +11,8 @@ from rag_memory_plugins.errors import InvalidInput, MissingExtra
 from rag_memory_plugins.portal import get_portal, strict
 from rag_memory_plugins.ports import Embedder
 from rag_memory_plugins.retrieval.embedding import default_embedder
+from rag_memory_plugins.retrieval.whole import listed, whole
 from rag_memory_plugins.retrieval.wrapped import PIECE_CHARACTERS, WrappedEmbedder
-
-if TYPE_CHECKING:
-    from rag_memory_plugins.ports import Vectors
 
 __all__ = ["LocalEmbedding", "as_embedder"]
 
@@ -54,10 +50,10 @@ class LocalEmbedding(BaseEmbedding):
         return "LocalEmbedding"
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return _listed(get_portal().call(self._embedder.aembed_query(query), "embed a query"))
+        return listed(get_portal().call(self._embedder.aembed_query(query), "embed a query"))
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return _listed(await get_portal().acall(self._embedder.aembed_query(query)))
+        return listed(await get_portal().acall(self._embedder.aembed_query(query)))
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -67,21 +63,10 @@ class LocalEmbedding(BaseEmbedding):
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         found = get_portal().call(self._embedder.aembed_documents(texts), "embed texts")
-        return _whole(found)
+        return whole(found)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return _whole(await get_portal().acall(self._embedder.aembed_documents(texts)))
-
-
-def _whole(pieces: Sequence[Vectors]) -> list[list[float]]:
-    """One vector a text: the direction of the mean of its pieces; zeros for a text of none."""
-    return [_listed(some.sum(axis=0)) for some in pieces]
-
-
-def _listed(vector: Vectors) -> list[float]:
-    flat = vector.reshape(-1)
-    length = float(np.linalg.norm(flat))
-    return [float(number) for number in flat / (length or 1.0)]
+        return whole(await get_portal().acall(self._embedder.aembed_documents(texts)))
 
 
 def as_embedder(

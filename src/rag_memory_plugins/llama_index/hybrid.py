@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.indices.base import BaseIndex
 from llama_index.core.indices.vector_store.base import VectorStoreIndex
-from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.simple import SimpleVectorStore
 
 from rag_memory_plugins.errors import InvalidInput, InvalidNamespace, shorten
 from rag_memory_plugins.llama_index.events import degraded
-from rag_memory_plugins.llama_index.keywords import Keywords
 from rag_memory_plugins.llama_index.retriever import MemoryRetriever
 from rag_memory_plugins.memory.arguments import check_limit
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.portal import get_portal, strict
-from rag_memory_plugins.retrieval.fusion import Lane, fuse
+from rag_memory_plugins.retrieval.keywords import Keywords
+from rag_memory_plugins.retrieval.union import Listed, checked_weight, united
 
 if TYPE_CHECKING:
     from llama_index.core.callbacks.base import CallbackManager
     from llama_index.core.prompts.mixin import PromptMixinType
 
 __all__ = ["HybridRetriever"]
-
-KEYWORD_FLOOR: Final = 0.5
-"""A spread of BM25 that means nothing yet; as the memory's own search has it."""
-FLOOR: Final = 0.03
-"""The same of a list's own scores, as a share of the largest: nobody knows their scale."""
 
 
 class HybridRetriever(BaseRetriever):
@@ -82,16 +75,14 @@ class HybridRetriever(BaseRetriever):
             raise InvalidInput("memory", memory, "pass a MemoryRetriever or a conversation")
         if nodes is not None and not all(isinstance(node, BaseNode) for node in nodes):
             raise InvalidInput("nodes", nodes, "pass LlamaIndex nodes, without scores")
-        number = isinstance(keywords, (int, float)) and not isinstance(keywords, bool)
-        if not number or not 0 <= keywords < math.inf:
-            raise InvalidInput("keywords", keywords, "pass a weight, a finite number >= 0")
+        weight = checked_weight(keywords)
         check_limit(limit)
         super().__init__(callback_manager=callback_manager)
         self._source = source
         self._memory = memory
         self._limit = limit
-        self._weight = float(keywords)
-        self._keywords = Keywords(nodes or ())
+        self._weight = weight
+        self._keywords = Keywords(nodes or (), _embedded)
         self._follows = nodes is None and _brings_all(source)
 
     def _get_prompt_modules(self) -> PromptMixinType:
@@ -145,31 +136,18 @@ class HybridRetriever(BaseRetriever):
         self, query: str, documents: list[NodeWithScore], remembered: list[NodeWithScore]
     ) -> list[NodeWithScore]:
         by_words = self._all_nodes().best(query, self._limit) if self._weight else []
-        nodes: dict[str, BaseNode] = {}
-        for node in (*(item.node for item in (*documents, *remembered)), *by_words):
-            nodes.setdefault(node.node_id, node)
-        order = list(nodes.values())
-        rows = {node.node_id: row for row, node in enumerate(order)}
-        # The source knows these too, and has put them below all that it returned.
-        returned = {item.node.node_id: _score(item) for item in documents}
-        lowest = min((score for score in returned.values() if score is not None), default=None)
-        below = [
-            NodeWithScore(node=node, score=lowest)
-            for node in by_words
-            if node.node_id not in returned
-        ]
-        lanes = {
-            "source": _lane([*below, *documents], rows),
-            "memory": _lane(remembered, rows),
-        }
-        if self._weight:
-            words = Keywords(order).scores(query)
-            lanes["keywords"] = Lane(words, self._weight, KEYWORD_FLOOR)
-        total, _ = fuse(lanes, len(order))
-        best = np.argsort(-total, kind="stable")[: self._limit]
-        return [NodeWithScore(node=order[row], score=float(total[row])) for row in best]
+        best = united(
+            query,
+            [_listed(item) for item in documents],
+            [_listed(item) for item in remembered],
+            [Listed(node.node_id, node) for node in by_words],
+            _embedded,
+            weight=self._weight,
+            limit=self._limit,
+        )
+        return [NodeWithScore(node=node, score=score) for node, score in best]
 
-    def _all_nodes(self) -> Keywords:
+    def _all_nodes(self) -> Keywords[BaseNode]:
         if not self._follows or not isinstance(self._source, VectorStoreIndex):
             return self._keywords
         index = self._source
@@ -197,18 +175,10 @@ def _without_memory(error: Exception) -> None:
     degraded("HybridRetriever", f"memory: {shorten(error, 300)}")
 
 
-def _lane(found: Sequence[NodeWithScore], rows: dict[str, int]) -> Lane:
-    """The scores that a list gives its nodes; nowhere where it gives none."""
-    scores, known = np.zeros(len(rows)), np.zeros(len(rows), np.bool_)
-    for item in found:
-        score = _score(item)
-        if score is not None:
-            row = rows[item.node.node_id]
-            scores[row], known[row] = score, True
-    largest = float(np.max(np.abs(scores), initial=0.0))
-    return Lane(scores, 1.0, max(FLOOR * largest, 1e-12), known)
+def _listed(item: NodeWithScore) -> Listed[BaseNode]:
+    return Listed(item.node.node_id, item.node, item.score)
 
 
-def _score(item: NodeWithScore) -> float | None:
-    score = item.score
-    return score if score is not None and math.isfinite(score) else None
+def _embedded(node: BaseNode) -> str:
+    """What an embedder is shown of a node."""
+    return node.get_content(MetadataMode.EMBED)

@@ -15,11 +15,11 @@ from llama_index.core.vector_stores.types import (
 
 from rag_memory_plugins.errors import InvalidInput, StoreError
 from rag_memory_plugins.llama_index import events
-from rag_memory_plugins.llama_index.nodes import TENANT
 from rag_memory_plugins.llama_index.tenancy import restricted
 from rag_memory_plugins.llama_index.walled import ABSENT, later
 from rag_memory_plugins.namespace import Scope
 from rag_memory_plugins.portal import strict
+from rag_memory_plugins.retrieval.tenancy import TENANT
 from rag_memory_plugins.stores.points import owner_key, point_id, seqs_of
 
 if TYPE_CHECKING:

@@ -8,22 +8,19 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from pydantic import PrivateAttr
 
-from rag_memory_plugins.errors import StoreError, shorten
 from rag_memory_plugins.filters import Filter, combined
 from rag_memory_plugins.llama_index.events import dispatcher, warned
-from rag_memory_plugins.llama_index.nodes import node_of, place_of, rescored
+from rag_memory_plugins.llama_index.nodes import node_of, rescored
 from rag_memory_plugins.memory.arguments import check_window, checked_conversation
 from rag_memory_plugins.memory.conversation import Conversation
+from rag_memory_plugins.memory.neighbouring import Windows, around, widened
+from rag_memory_plugins.memory.placing import Place, place_of
 from rag_memory_plugins.portal import strict
-from rag_memory_plugins.types import Message, Messages
+from rag_memory_plugins.types import Message
 
 __all__ = ["NeighbourPostprocessor"]
 
 Nodes = list[NodeWithScore]
-Place = tuple[str, str]
-"""A session, and the id of a message said in it."""
-Windows = list[tuple[str, Messages]]
-"""Sessions, and what was said there in a row."""
 
 
 class NeighbourPostprocessor(BaseNodePostprocessor):
@@ -82,76 +79,34 @@ class NeighbourPostprocessor(BaseNodePostprocessor):
         return "NeighbourPostprocessor"
 
     def _postprocess_nodes(self, nodes: Nodes, query_bundle: QueryBundle | None = None) -> Nodes:
-        found = self._found(nodes)
-        reading = self._aread(list(found))
+        places = self._places(nodes)
+        reading = around(self._conversation, places, self.before, self.after)
         read = self._conversation.portal.call(reading, "postprocess_nodes()")
-        return self._shown(nodes, found, *read)
+        return self._shown(nodes, places, *read)
 
     @dispatcher.span
     async def _apostprocess_nodes(
         self, nodes: Nodes, query_bundle: QueryBundle | None = None
     ) -> Nodes:
-        found = self._found(nodes)
-        read = await self._conversation.portal.acall(self._aread(list(found)))
-        return self._shown(nodes, found, *read)
+        places = self._places(nodes)
+        reading = around(self._conversation, places, self.before, self.after)
+        read = await self._conversation.portal.acall(reading)
+        return self._shown(nodes, places, *read)
 
-    def _found(self, nodes: Nodes) -> dict[Place, NodeWithScore]:
-        """Nodes of the scope's messages, each message's first."""
+    def _places(self, nodes: Nodes) -> list[Place | None]:
         scope = self._conversation.namespace.scope
-        found: dict[Place, NodeWithScore] = {}
-        for item in nodes:
-            if (place := place_of(item.node, scope)) is not None:
-                found.setdefault(place, item)
-        return found
-
-    async def _aread(self, places: list[Place]) -> tuple[Windows, str]:
-        """What was said around these places, and why it could not be read."""
-        scope = self._conversation.namespace.scope
-        windows: Windows = []
-        for session in dict.fromkeys(session for session, _ in places):
-            said_in = self._conversation.memory.conversation(scope.tenant, scope.user, session)
-            ids = [key for other, key in places if other == session]
-            try:
-                around = await said_in.aaround(ids, self.before, self.after)
-            except StoreError as error:
-                return [], f"no neighbours: {shorten(error)}"
-            windows += [(session, window) for window in around]
-        return windows, ""
+        return [place_of(item.node.node_id, item.node.metadata, scope) for item in nodes]
 
     def _shown(
-        self, nodes: Nodes, found: dict[Place, NodeWithScore], windows: Windows, failed: str
+        self, nodes: Nodes, places: list[Place | None], windows: Windows, failed: str
     ) -> Nodes:
         if failed:
             warned(f"{self.class_name()} {self._conversation.namespace.key}", failed)
-        scope = self._conversation.namespace.scope
-        window_of = {
-            (session, message.id): (session, window)
-            for session, window in windows
-            for message in window
-        }
-        shown: Nodes = []
-        done: set[Place] = set()
-        for item in nodes:
-            place = place_of(item.node, scope)
-            if place is None or place not in window_of:
-                shown.append(rescored(item, item.score))
-            elif place not in done:
-                session, window = window_of[place]
-                done.update((session, message.id) for message in window)
-                shown += [
-                    self._node(found.get((session, message.id)), message, session)
-                    for message in window
-                    if (session, message.id) in found or self._matches(message, session)
-                ]
-        return shown
+        return [
+            rescored(nodes[one], nodes[one].score) if isinstance(one, int) else self._node(*one)
+            for one in widened(places, windows, self._where)
+        ]
 
-    def _node(self, item: NodeWithScore | None, message: Message, session: str) -> NodeWithScore:
-        if item is not None:
-            return rescored(item, item.score)
+    def _node(self, session: str, message: Message) -> NodeWithScore:
         scope = self._conversation.namespace.scope
         return NodeWithScore(node=node_of(message, scope, session))
-
-    def _matches(self, message: Message, session: str) -> bool:
-        # A message that only calls tools has no text to show.
-        where = self._where
-        return bool(message.content.strip()) and (where is None or where.matches(message, session))

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
-from rag_memory_plugins.errors import InvalidNamespace
-from rag_memory_plugins.memory.rendering import render_line
-from rag_memory_plugins.namespace import Namespace, Scope
+from rag_memory_plugins.memory.placing import FIELDS, placed_id, placed_metadata, time_of
+from rag_memory_plugins.namespace import Scope
 from rag_memory_plugins.retrieval.nodes import Node
+from rag_memory_plugins.retrieval.tenancy import TENANT
 from rag_memory_plugins.types import Message
 
-__all__ = [
-    "TENANT",
-    "node_of",
-    "nodes_for_packing",
-    "place_of",
-    "rescored",
-    "shown_as",
-    "with_text",
-]
+__all__ = ["node_of", "nodes_for_packing", "rescored", "shown_as", "with_text"]
 
-TENANT: Final = "tenant"
-"""Metadata key of the tenant a node belongs to; no model and no embedder is shown it."""
 _HIDDEN: Final = (TENANT, "session", "id")
+"""What no model is shown of a remembered message."""
 
 
 def node_of(
@@ -39,34 +28,14 @@ def node_of(
     What was said `beside` it is one more value, which a model is shown and no embedder: a dated
     line a message, in the order they were said. The node's text stays the message's own.
     """
-    metadata = {
-        "time": message.time.isoformat(),
-        "role": message.role,
-        "name": message.name,
-        TENANT: scope.tenant,
-        "session": session,
-        "id": message.id,
-        "beside": "\n".join(_line(near) for near in beside) or None,
-    }
+    metadata = placed_metadata(message, scope, session, beside)
     return TextNode(
-        id_=_node_id(scope, session, message.id),
+        id_=placed_id(scope, session, message.id),
         text=message.content,
-        metadata={key: value for key, value in metadata.items() if value is not None},
+        metadata=metadata,
         excluded_llm_metadata_keys=list(_HIDDEN),
-        excluded_embed_metadata_keys=list(metadata),
+        excluded_embed_metadata_keys=list(FIELDS),
     )
-
-
-def place_of(node: BaseNode, scope: Scope) -> tuple[str, str] | None:
-    """(session, message id) of a node that `node_of` made for `scope`; None for any other."""
-    session, key = node.metadata.get("session"), node.metadata.get("id")
-    if not isinstance(session, str) or not isinstance(key, str):
-        return None
-    try:
-        ours = node.node_id == _node_id(scope, session, key)
-    except (InvalidNamespace, UnicodeEncodeError):  # no session and no id that we would have stored
-        return None
-    return (session, key) if ours and node.metadata.get(TENANT) == scope.tenant else None
 
 
 def nodes_for_packing(nodes: Sequence[NodeWithScore]) -> list[Node]:
@@ -75,7 +44,7 @@ def nodes_for_packing(nodes: Sequence[NodeWithScore]) -> list[Node]:
     The id is the node's place among `nodes`, because two of them may share theirs.
     """
     return [
-        Node(str(at), text, item.score, _time(item.node), before, after)
+        Node(str(at), text, item.score, time_of(item.node.metadata), before, after)
         for at, item in enumerate(nodes)
         for before, text, after in (_shown(item.node),)
     ]
@@ -105,11 +74,6 @@ def shown_as(item: NodeWithScore, packed: Node) -> NodeWithScore:
     return made
 
 
-def _node_id(scope: Scope, session: str, key: str) -> str:
-    said_in = Namespace(scope.tenant, scope.user, session)
-    return f"{said_in.key}/{quote(key, safe='')}"
-
-
 def _shown(node: BaseNode) -> tuple[str, str, str]:
     """(what stands before, the text, what stands after) of what a model is shown.
 
@@ -122,17 +86,3 @@ def _shown(node: BaseNode) -> tuple[str, str, str]:
             before, _, after = whole.rpartition(form)
             return before, form, after
     return "", whole, ""
-
-
-def _line(message: Message) -> str:
-    return f"{message.time.isoformat(timespec='seconds')} {render_line(message)}"
-
-
-def _time(node: BaseNode) -> datetime | None:
-    value: Any = node.metadata.get("time")
-    if not isinstance(value, str):
-        return None
-    try:
-        return datetime.fromisoformat(value)
-    except ValueError:
-        return None

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from pydantic import PrivateAttr
 
-from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.llama_index.events import dispatcher, packed, warned
-from rag_memory_plugins.llama_index.nodes import (
-    TENANT,
-    nodes_for_packing,
-    rescored,
-    shown_as,
-)
-from rag_memory_plugins.namespace import Scope
+from rag_memory_plugins.llama_index.nodes import nodes_for_packing, rescored, shown_as
 from rag_memory_plugins.portal import get_portal, strict
 from rag_memory_plugins.ports import TokenCounter
 from rag_memory_plugins.retrieval.nodes import checked
 from rag_memory_plugins.retrieval.packing import OVER, Order, Packed, pack
+from rag_memory_plugins.retrieval.tenancy import TENANT, Untagged, check_guard, guarded
 from rag_memory_plugins.tokens import make_counter
 
 __all__ = ["TenantGuardPostprocessor", "TokenBudgetPostprocessor", "trimmed"]
@@ -187,17 +181,11 @@ class TenantGuardPostprocessor(BaseNodePostprocessor):
 
     tenant: str
     key: str
-    untagged: Literal["drop", "keep"]
+    untagged: Untagged
 
     @strict
-    def __init__(
-        self, tenant: str, *, key: str = TENANT, untagged: Literal["drop", "keep"] = "drop"
-    ) -> None:
-        Scope(tenant, "any")  # a tenant that cannot name a memory would let nothing through
-        if not isinstance(key, str) or not key:
-            raise InvalidInput("key", key, "pass the metadata key that holds the tenant")
-        if untagged not in {"drop", "keep"}:
-            raise InvalidInput("untagged", untagged, "pass 'drop' or 'keep'")
+    def __init__(self, tenant: str, *, key: str = TENANT, untagged: Untagged = "drop") -> None:
+        check_guard(tenant, key, untagged)
         fields: dict[str, Any] = {"tenant": tenant, "key": key, "untagged": untagged}
         super().__init__(**fields)
 
@@ -217,16 +205,7 @@ class TenantGuardPostprocessor(BaseNodePostprocessor):
 
     def _own(self, nodes: Nodes) -> Nodes:
         named = [item.node.metadata.get(self.key) for item in nodes]
-        own = [isinstance(value, str) and value == self.tenant for value in named]
-        none = [value is None for value in named]
-        if count := len(named) - sum(own) - sum(none):
-            self._tell(count, "of another tenant")
-        if self.untagged == "keep":
-            own = [ours or untagged for ours, untagged in zip(own, none, strict=True)]
-        elif any(none):
-            self._tell(sum(none), f"without {self.key!r} in the metadata")
+        own, reasons = guarded(named, self.tenant, self.key, self.untagged, "node")
+        for reason in reasons:
+            warned(self.class_name(), reason)
         return [rescored(item, item.score) for item, ours in zip(nodes, own, strict=True) if ours]
-
-    def _tell(self, count: int, what: str) -> None:
-        kind = "node" if count == 1 else "nodes"
-        warned(self.class_name(), f"dropped for tenant {self.tenant!r}: {count} {kind} {what}")

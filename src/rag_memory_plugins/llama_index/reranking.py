@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.llama_index.events import dispatcher, warned
 from rag_memory_plugins.llama_index.nodes import rescored
-from rag_memory_plugins.memory.reranking import RERANK_SECONDS, ascores
+from rag_memory_plugins.memory.reranking import RERANK_SECONDS, aordered, check_ranking
 from rag_memory_plugins.portal import Portal, blocking, get_portal, on_portal, strict
 from rag_memory_plugins.ports import Embedder, Reranker
 from rag_memory_plugins.retrieval.cohere_rerank import CohereReranker
@@ -25,8 +25,8 @@ __all__ = ["CohereRerank", "CrossEncoderRerank", "HybridRerank", "Rerank"]
 
 TOP_N: Final = 10
 
-Scored = tuple[list[float], str]
-"""One score a node, or none and the reason."""
+Scored = tuple[list[tuple[int, float]], str]
+"""Places and scores, best first, or none and the reason."""
 
 
 class _Reranked(BaseNodePostprocessor):
@@ -44,12 +44,7 @@ class _Reranked(BaseNodePostprocessor):
     _ours: bool = PrivateAttr()
 
     def __init__(self, reranker: Reranker, *, ours: bool = True, **fields: Any) -> None:
-        top_n, timeout = fields["top_n"], fields["timeout"]
-        if not isinstance(top_n, int) or isinstance(top_n, bool) or top_n < 1:
-            raise InvalidInput("top_n", top_n, "pass a number of nodes, an int from 1")
-        # Written so that NaN is refused too.
-        if not isinstance(timeout, (int, float)) or not timeout > 0:
-            raise InvalidInput("timeout", timeout, "pass seconds, a number above 0")
+        check_ranking(fields["top_n"], fields["timeout"], "nodes")
         super().__init__(**fields)
         self._reranker = reranker
         self._ours = ours
@@ -97,22 +92,16 @@ class _Reranked(BaseNodePostprocessor):
         )
         query = query_bundle.query_str if query_bundle is not None else ""
         texts = [item.node.get_content(MetadataMode.EMBED) for item in nodes]
-        return self._ascore(query, texts)
-
-    async def _ascore(self, query: str, texts: list[str]) -> Scored:
-        if not query.strip():
-            return [], "there is no query to rank by"
-        return await ascores(self._reranker, query, texts, self.timeout)
+        return aordered(self._reranker, query, texts, self.timeout)
 
     def _ranked(self, nodes: list[NodeWithScore], scored: Scored) -> list[NodeWithScore]:
-        scores, reason = scored
+        order, reason = scored
         if reason:
             source = f"{self.class_name()} {self._reranker.name}"
             warned(source, f"{reason}; nodes keep their order")
             ranked = [rescored(item, item.score) for item in nodes]
         else:
-            order = sorted(range(len(nodes)), key=scores.__getitem__, reverse=True)
-            ranked = [rescored(nodes[at], scores[at]) for at in order]
+            ranked = [rescored(nodes[at], score) for at, score in order]
         best = ranked[: self.top_n]
         dispatcher.event(ReRankEndEvent(nodes=best))
         return best

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from rag_memory_plugins.errors import InvalidInput, InvalidNamespace
 from rag_memory_plugins.filters import Filter, When, combined
 from rag_memory_plugins.llama_index.events import recalled
 from rag_memory_plugins.llama_index.nodes import node_of
@@ -20,6 +19,7 @@ from rag_memory_plugins.memory.arguments import (
 )
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.memory import Memory
+from rag_memory_plugins.memory.whose import whose
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.portal import strict
 
@@ -74,7 +74,7 @@ class MemoryRetriever(BaseRetriever):
         window: int = 0,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        self._whose = _whose(conversation, namespace)
+        self._whose = whose(conversation, namespace)
         check_limit(limit)
         check_window(window)
         self._asked: dict[str, Any] = {
@@ -94,38 +94,6 @@ class MemoryRetriever(BaseRetriever):
         conversation = self._whose()
         found = await conversation.asearch(query_bundle.query_str, **self._asked)
         return _nodes(conversation, found)
-
-
-def _whose(
-    memory: Conversation | Memory, namespace: Namespace | Callable[[], Namespace] | None
-) -> Callable[[], Conversation]:
-    """What gives the conversation to search, asked at every retrieval."""
-    if isinstance(memory, Conversation):
-        if namespace is not None:
-            raise InvalidNamespace("namespace", namespace, "the conversation has one already")
-        return lambda: memory
-    if not isinstance(memory, Memory):
-        remedy = "pass memory.conversation(tenant, user, session), or a memory and namespace="
-        raise InvalidInput("conversation", memory, remedy)
-    if isinstance(namespace, Namespace):
-        conversation = memory.conversation(namespace)
-        return lambda: conversation
-    if not callable(namespace):
-        remedy = "pass a Namespace or a function that gives one, or a conversation alone"
-        raise InvalidNamespace("namespace", namespace, remedy)
-    return lambda: _conversation(memory, namespace)
-
-
-def _conversation(memory: Memory, namespace: Callable[[], Namespace]) -> Conversation:
-    try:
-        given = namespace()
-    except InvalidNamespace:
-        raise
-    except Exception as error:  # the user's function: it may fail in any way, never open
-        raise InvalidNamespace("namespace", namespace, f"it failed ({error!r})") from error
-    if not isinstance(given, Namespace):
-        raise InvalidNamespace("namespace", given, "the function must give a Namespace")
-    return memory.conversation(given)
 
 
 def _nodes(conversation: Conversation, found: SearchResult) -> list[NodeWithScore]:

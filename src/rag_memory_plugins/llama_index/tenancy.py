@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
@@ -16,43 +15,11 @@ from llama_index.core.vector_stores.types import (
 )
 
 from rag_memory_plugins.errors import InvalidFilter, InvalidInput, InvalidNamespace
-from rag_memory_plugins.llama_index.nodes import TENANT
-from rag_memory_plugins.namespace import SHARED, Scope
+from rag_memory_plugins.retrieval.tenancy import TENANT
 
-__all__ = [
-    "Tenant",
-    "check_keywords",
-    "checked_ids",
-    "kept",
-    "nested",
-    "owned",
-    "restricted",
-    "stamped",
-    "tenant_now",
-]
+__all__ = ["checked_ids", "kept", "nested", "owned", "restricted", "stamped"]
 
-Tenant: TypeAlias = str | Callable[[], str]
 Part: TypeAlias = MetadataFilter | MetadataFilters
-
-_REPLACES: Final = re.compile(
-    r"(^|_)(filters?|where|expr|namespace|collection)(_|$)|custom_query", re.IGNORECASE
-)
-"""Arguments by which stores take a filter of their own, or look elsewhere: Qdrant's
-`qdrant_filters`, Chroma's and LanceDB's `where`, Milvus' `string_expr`, Elasticsearch's `es_filter`
-and `custom_query`, Azure's `odata_filters`, Pinecone's `namespace`."""
-
-
-def tenant_now(tenant: Tenant) -> str:
-    """The tenant, asked for if it is a function. Raises `InvalidNamespace`, also if that fails."""
-    given: object = tenant
-    if callable(tenant):
-        try:
-            given = tenant()
-        except InvalidNamespace:
-            raise
-        except Exception as error:  # the user's function: it may fail in any way, never open
-            raise InvalidNamespace("tenant", tenant, f"it failed ({error!r})") from error
-    return Scope(given, SHARED).tenant  # type: ignore[arg-type]  # it checks what it is given
 
 
 def stamped(nodes: Iterable[BaseNode], tenant: str) -> list[BaseNode]:
@@ -124,14 +91,6 @@ def _one(group: list[Part]) -> Part:
 def nested(filters: MetadataFilters) -> bool:
     """Whether a store must nest filters to keep to these."""
     return any(isinstance(item, MetadataFilters) for item in filters.filters)
-
-
-def check_keywords(method: str, given: Mapping[str, object]) -> None:
-    """Raise `InvalidFilter` for an argument that would take the place of the tenant's filter."""
-    for name, value in given.items():
-        if _REPLACES.search(name):
-            remedy = "it can replace the tenant's filter; state it as filters=MetadataFilters(...)"
-            raise InvalidFilter(f"{method}({name}=)", value, remedy)
 
 
 def checked_ids(node_ids: object) -> list[str] | None:

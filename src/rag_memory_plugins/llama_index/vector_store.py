@@ -15,9 +15,10 @@ from llama_index.core.vector_stores.types import (
 from pydantic import PrivateAttr
 
 from rag_memory_plugins.errors import InvalidInput
-from rag_memory_plugins.llama_index.tenancy import Tenant, checked_ids, tenant_now
-from rag_memory_plugins.llama_index.walled import Walled, at_once, later, now
-from rag_memory_plugins.portal import strict
+from rag_memory_plugins.llama_index.tenancy import checked_ids
+from rag_memory_plugins.llama_index.walled import Walled, later, now
+from rag_memory_plugins.portal import at_once, strict
+from rag_memory_plugins.retrieval.tenancy import Tenant, tenant_now
 
 __all__ = ["TenantVectorStore"]
 

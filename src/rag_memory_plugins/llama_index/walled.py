@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 from llama_index.core.schema import BaseNode, ImageNode, IndexNode
 from llama_index.core.vector_stores.simple import SimpleVectorStore
@@ -27,21 +27,11 @@ from rag_memory_plugins.errors import (
     shorten,
 )
 from rag_memory_plugins.llama_index.events import degraded
-from rag_memory_plugins.llama_index.nodes import TENANT
-from rag_memory_plugins.llama_index.tenancy import (
-    Tenant,
-    check_keywords,
-    kept,
-    nested,
-    owned,
-    restricted,
-    stamped,
-    tenant_now,
-)
+from rag_memory_plugins.llama_index.tenancy import kept, nested, owned, restricted, stamped
+from rag_memory_plugins.retrieval.tenancy import TENANT, Tenant, check_keywords, tenant_now
 
-__all__ = ["ABSENT", "Ask", "Walled", "at_once", "later", "now"]
+__all__ = ["ABSENT", "Ask", "Walled", "later", "now"]
 
-T = TypeVar("T")
 Ask: TypeAlias = Callable[..., Awaitable[Any]]
 """(store, sync name of its method, arguments): calls it, in the one way or the other."""
 
@@ -71,16 +61,6 @@ async def later(store: BasePydanticVectorStore, name: str, *args: Any, **kwargs:
     if isinstance(store, SimpleVectorStore):  # plain dicts: quick, and not made for threads
         return method(*args, **kwargs)
     return await asyncio.to_thread(method, *args, **kwargs)
-
-
-def at_once(work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns, which awaits nothing but `now`."""
-    try:
-        work.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    raise AssertionError("it waited for something")
 
 
 @dataclass(frozen=True)
@@ -115,7 +95,7 @@ class Walled:
     ) -> VectorStoreQueryResult:
         """What the store finds, restricted before and looked at after."""
         tenant = tenant_now(self.tenant)
-        check_keywords("query", given)
+        check_keywords("query", given, "state it as filters=MetadataFilters(...)")
         filters = restricted(query.filters, tenant)
         found = await self._within(filters, "query", replace(query, filters=filters), **given)
         if found.nodes or not found.ids:

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from rag_memory_plugins.errors import RerankerError, shorten
+from rag_memory_plugins.errors import InvalidInput, RerankerError, shorten
 from rag_memory_plugins.retrieval.traits import index_text
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.ports import Reranker
     from rag_memory_plugins.results import Hit
 
-__all__ = ["RERANK_DEPTH", "RERANK_SECONDS", "arerank", "ascores"]
+__all__ = ["RERANK_DEPTH", "RERANK_SECONDS", "aordered", "arerank", "ascores", "check_ranking"]
 
 RERANK_DEPTH: Final = 50
 RERANK_SECONDS: Final = 10.0
@@ -50,6 +50,29 @@ async def arerank(
     if reason:
         return hits[:limit], f"rerank: {reason}"
     return (*_reordered(ranked, scores), *hits[depth:])[:limit], None
+
+
+def check_ranking(top_n: object, timeout: object, kind: str) -> None:
+    """Raise `InvalidInput` for limits that no ranking can keep; `kind` is what is ranked."""
+    if not isinstance(top_n, int) or isinstance(top_n, bool) or top_n < 1:
+        raise InvalidInput("top_n", top_n, f"pass a number of {kind}, an int from 1")
+    # Written so that NaN is refused too.
+    if not isinstance(timeout, (int, float)) or not timeout > 0:
+        raise InvalidInput("timeout", timeout, "pass seconds, a number above 0")
+
+
+async def aordered(
+    reranker: Reranker, query: str, texts: Sequence[str], timeout: float = RERANK_SECONDS
+) -> tuple[list[tuple[int, float]], str]:
+    """((place, score) of each text, best first; ""), or ([], why there is no order).
+
+    Equal scores keep the order the texts came in.
+    """
+    if not query.strip():
+        return [], "there is no query to rank by"
+    scores, reason = await ascores(reranker, query, texts, timeout)
+    order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+    return [(at, scores[at]) for at in order], reason
 
 
 async def ascores(
