@@ -18,6 +18,7 @@ NAMES = (
     "embeddings",
     "first_contact",
     "general",
+    "langchain",
     "latency",
     "llama_index",
     "recall",

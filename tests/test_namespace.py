@@ -24,6 +24,15 @@ def test_a_key_reads_back_as_its_namespace(tenant, user, session):
     assert Scope.from_key(namespace.scope.key) == namespace.scope
 
 
+@given(ids, ids | st.just(SHARED), ids)
+def test_items_are_a_scope_beside_what_was_said(tenant, user, path):
+    namespace, said = Namespace(tenant, user, path, items=True), Namespace(tenant, user, path)
+    assert Namespace.from_key(namespace.key) == namespace
+    assert Scope.from_key(namespace.scope.key) == namespace.scope
+    assert (namespace == said, namespace.scope == said.scope) == (False, False)
+    assert namespace.scope.key not in (said.scope.key, Scope(tenant, f"{user}@").key)
+
+
 @given(st.tuples(ids, ids, ids), st.tuples(ids, ids, ids))
 @example(("a:b", "c", "s"), ("a", "b:c", "s"))
 @example(("a/b", "c", "s"), ("a", "b/c", "s"))

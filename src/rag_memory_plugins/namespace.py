@@ -20,6 +20,7 @@ __all__ = ["SHARED", "Namespace", "Scope", "SharedUser"]
 
 MAX_ID_LENGTH: Final = 256
 _SHARED_KEY: Final = "*"  # percent-encoding turns a user called "*" into "%2A"
+_ITEMS_KEY: Final = "@"  # behind a user; no encoded part holds it either
 
 
 class SharedUser(Enum):
@@ -64,29 +65,34 @@ def _decode(part: str) -> str | SharedUser:
 class Scope:
     """Who remembers: a tenant, and a user inside it.
 
-    Recall, statistics and caches belong to a scope, across all its sessions.
+    Recall, statistics and caches belong to a scope, across all its sessions. `items` stand beside
+    what was said, as values by key: a scope of their own, which no conversation has.
 
     >>> Scope("acme", "ann").key
     'acme/ann'
     >>> Scope("a/b", "c").key, Scope("a", "b/c").key
     ('a%2Fb/c', 'a/b%2Fc')
+    >>> Scope("acme", "ann", items=True).key, Scope("acme", "ann@").key
+    ('acme/ann@', 'acme/ann%40')
     """
 
     tenant: str
     user: str | SharedUser
+    items: bool = field(default=False, repr=False, kw_only=True)
     key: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check("tenant", self.tenant)
         if not isinstance(self.user, SharedUser):
             _check("user", self.user)
-        object.__setattr__(self, "key", f"{_encode(self.tenant)}/{_encode(self.user)}")
+        own = _ITEMS_KEY if self.items else ""
+        object.__setattr__(self, "key", f"{_encode(self.tenant)}/{_encode(self.user)}{own}")
 
     @classmethod
     def from_key(cls, key: str) -> Scope:
         """The scope whose `key` this is; raises `InvalidNamespace` for anything else."""
-        tenant, user = _split(key, 2)
-        return cls(str(tenant), user)
+        (tenant, user), items = _split(key, 2)
+        return cls(str(tenant), user, items=items)
 
 
 @dataclass(frozen=True)
@@ -105,11 +111,12 @@ class Namespace:
     tenant: str
     user: str | SharedUser
     session: str
+    items: bool = field(default=False, repr=False, kw_only=True)
     scope: Scope = field(init=False, repr=False, compare=False)
     key: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        scope = Scope(self.tenant, self.user)
+        scope = Scope(self.tenant, self.user, items=self.items)
         _check("session", self.session)
         object.__setattr__(self, "scope", scope)
         object.__setattr__(self, "key", f"{scope.key}/{_encode(self.session)}")
@@ -117,12 +124,16 @@ class Namespace:
     @classmethod
     def from_key(cls, key: str) -> Namespace:
         """The namespace whose `key` this is; raises `InvalidNamespace` for anything else."""
-        tenant, user, session = _split(key, 3)
-        return cls(str(tenant), user, str(session))
+        (tenant, user, session), items = _split(key, 3)
+        return cls(str(tenant), user, str(session), items=items)
 
 
-def _split(key: str, count: int) -> list[str | SharedUser]:
+def _split(key: str, count: int) -> tuple[list[str | SharedUser], bool]:
+    """(the decoded parts, whether it is a scope of items)."""
     parts = key.split("/")
+    items = len(parts) > 1 and parts[1].endswith(_ITEMS_KEY)
+    if items:
+        parts[1] = parts[1].removesuffix(_ITEMS_KEY)
     try:
         decoded = [_decode(part) for part in parts]
     except UnicodeDecodeError as error:
@@ -131,4 +142,4 @@ def _split(key: str, count: int) -> list[str | SharedUser]:
     canonical = [_encode(part) for part in decoded] == parts
     if len(parts) != count or shared or not canonical:
         raise InvalidNamespace("key", key, f"pass a key of {count} parts made by this package")
-    return decoded
+    return decoded, items

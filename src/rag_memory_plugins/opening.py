@@ -6,6 +6,8 @@ import difflib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -14,6 +16,7 @@ from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.config import Modes, Recall
 from rag_memory_plugins.errors import InvalidInput, InvalidURL, nearest
 from rag_memory_plugins.events import Hook
+from rag_memory_plugins.forgetting import forget_texts
 from rag_memory_plugins.portal import blocking_function, get_portal, strict
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.ports import (
         Embedder,
         FactSource,
+        ItemStore,
         MessageLog,
         Reranker,
         Summarizer,
@@ -259,6 +263,7 @@ async def _open_sqlite(
     from rag_memory_plugins.memory.outbox import Outbox
     from rag_memory_plugins.memory.usage import TokenTracker
     from rag_memory_plugins.stores.database import Database
+    from rag_memory_plugins.stores.items import SqlItems
     from rag_memory_plugins.stores.local_state import LocalState
     from rag_memory_plugins.stores.schema import secret_of
     from rag_memory_plugins.stores.sql import SqlLog
@@ -272,11 +277,12 @@ async def _open_sqlite(
     except BaseException:
         await database.aclose()
         raise
+    items = SqlItems(database)
     outbox = None
     folding = None
     mirror = None
     if not readonly:
-        outbox = Outbox(index, embedder, options.hooks, log.atidy)
+        outbox = Outbox(index, embedder, options.hooks, partial(_atidy, log, items))
         folding = _make_folding(options, log, embedder, counter)
         mirror = Mirror(index, options.hooks) if options.index is not None else None
         for worker in (outbox, folding, mirror):
@@ -289,6 +295,7 @@ async def _open_sqlite(
         name=path.name,
         log=log,
         index=index,
+        items=items,
         embedder=embedder,
         no_embedder=reason,
         counter=counter,
@@ -328,6 +335,13 @@ async def _open_index(
         )
     await index.aopen()
     return index
+
+
+async def _atidy(log: MessageLog, items: ItemStore) -> bool:
+    """Erase what has expired, and finish an erase that had to wait; True when none waits."""
+    if await items.aexpire(datetime.now(timezone.utc)):
+        forget_texts()
+    return await log.atidy()
 
 
 def _make_folding(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,17 +22,20 @@ __all__ = [
     "Not",
     "Operator",
     "Said",
+    "Stated",
     "all_of",
     "any_of",
     "depth",
     "holds",
     "opposite",
+    "plain",
     "shown",
     "typed",
 ]
 
 Field: TypeAlias = Literal["time", "role", "name", "session", "id", "metadata"]
-Operator: TypeAlias = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in", "exists"]
+Stated: TypeAlias = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in", "exists"]
+Operator: TypeAlias = Stated | Literal["same", "object"]
 
 _ORDER: Final = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 _MISSING: Final = object()
@@ -71,6 +75,8 @@ class Comparison:
 
     `value` is a sorted tuple for `in` and `not_in`, a bool for `exists`, else a scalar. Time has
     gte, lt and lte with a datetime in UTC; role, name, session and id have `in`; metadata all.
+    `path` leads on from `key` into nested objects; the value of `same` is `plain` of any JSON value,
+    and `object` asks whether it is an object.
 
     >>> Comparison("metadata", "eq", 1, key="n") == Comparison("metadata", "eq", True, key="n")
     False
@@ -80,6 +86,7 @@ class Comparison:
     operator: Operator
     value: Any = dataclasses.field(compare=False)
     key: str = ""
+    path: tuple[str, ...] = ()
     wanted: frozenset[tuple[str, Any]] = dataclasses.field(init=False, repr=False)
     """The value, or each of the values, by kind: what equality of two comparisons looks at."""
 
@@ -139,6 +146,10 @@ def holds(node: Expression, said: Said, session: str) -> bool:
         return (stored is not _MISSING) is node.value
     if stored is _MISSING:
         return False
+    if node.operator == "object":
+        return isinstance(stored, Mapping) is node.value
+    if node.operator == "same":
+        return bool(plain(stored) == node.value)
     if node.operator in {"eq", "in"}:
         return typed(stored) in node.wanted
     if node.operator in {"ne", "not_in"}:
@@ -149,11 +160,27 @@ def holds(node: Expression, said: Said, session: str) -> bool:
 
 def _read(node: Comparison, said: Said, session: str) -> Any:
     if node.field == "metadata":
-        return said.metadata.get(node.key, _MISSING)
+        found = said.metadata.get(node.key, _MISSING)
+        for key in node.path:
+            found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
+        return found
     if node.field == "session":
         return session
     value = getattr(said, node.field)
     return _MISSING if value is None else value
+
+
+def plain(value: object) -> str:
+    """A JSON value as text, the same for equal values: key order is nothing, and 1.0 is 1."""
+    return json.dumps(_whole(value), sort_keys=True)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def all_of(parts: Iterable[Expression]) -> Expression:
@@ -194,7 +221,8 @@ def shown(node: Expression) -> str:
         inner = shown(node.part)
         return f"~{inner}" if inner.startswith("(") else f"~({inner})"
     if isinstance(node, Comparison):
-        name = f"metadata[{node.key!r}]" if node.field == "metadata" else node.field
+        keys = "".join(f"[{key!r}]" for key in (node.key, *node.path))
+        name = f"metadata{keys}" if node.field == "metadata" else node.field
         value = str(node.value) if isinstance(node.value, datetime) else shorten(node.value)
         return f"{name} {node.operator} {value}"
     if node == EVERYTHING:

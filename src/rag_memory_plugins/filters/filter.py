@@ -71,10 +71,11 @@ class Filter:
         `{"roles": ["user"], "or": [{"since": "2026-05-01"}, {"not": {"names": "Ann"}}]}`. Null is
         refused, so that a value which got lost on its way cannot widen a filter.
         """
-        return cls._of(from_plain(data))
+        return cls.of(from_plain(data))
 
     @classmethod
-    def _of(cls, expression: Expression) -> Filter:
+    def of(cls, expression: Expression) -> Filter:
+        """A filter of an expression that was put together elsewhere."""
         if depth(expression) > MAX_DEPTH:
             raise InvalidFilter("filter", "...", f"it nests more than {MAX_DEPTH} deep; flatten it")
         made = object.__new__(cls)
@@ -93,15 +94,15 @@ class Filter:
     def __and__(self, other: object) -> Filter:
         if not isinstance(other, Filter):
             return NotImplemented
-        return self._of(all_of([self.expression, other.expression]))
+        return self.of(all_of([self.expression, other.expression]))
 
     def __or__(self, other: object) -> Filter:
         if not isinstance(other, Filter):
             return NotImplemented
-        return self._of(any_of([self.expression, other.expression]))
+        return self.of(any_of([self.expression, other.expression]))
 
     def __invert__(self) -> Filter:
-        return self._of(opposite(self.expression))
+        return self.of(opposite(self.expression))
 
     def __bool__(self) -> NoReturn:
         # `a and b` would be b alone, silently.

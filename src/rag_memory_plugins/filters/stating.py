@@ -12,7 +12,7 @@ from rag_memory_plugins.filters.expression import (
     Comparison,
     Expression,
     Field,
-    Operator,
+    Stated,
     all_of,
     any_of,
     opposite,
@@ -20,7 +20,7 @@ from rag_memory_plugins.filters.expression import (
 )
 from rag_memory_plugins.types import ROLES
 
-__all__ = ["FIELDS", "MAX_DEPTH", "Scalar", "When", "from_plain", "stated"]
+__all__ = ["FIELDS", "MAX_DEPTH", "Scalar", "When", "compared", "from_plain", "stated"]
 
 Scalar: TypeAlias = str | int | float | bool | None
 When: TypeAlias = datetime | date | str
@@ -28,7 +28,7 @@ When: TypeAlias = datetime | date | str
 MAX_DEPTH: Final = 50
 """How deep filters nest: far beyond what anybody writes, far below what Python's stack holds."""
 
-_OPERATORS: Final[tuple[Operator, ...]] = get_args(Operator)
+_OPERATORS: Final[tuple[Stated, ...]] = get_args(Stated)
 _TEXTS: Final[dict[str, Field]] = {
     "roles": "role",
     "names": "name",
@@ -132,24 +132,27 @@ def _metadata(key: object, wanted: object) -> list[Expression]:
         return [Comparison("metadata", "eq", _scalar(where, wanted), key)]
     if not wanted:
         raise InvalidFilter(where, wanted, f"name an operator: {', '.join(_OPERATORS)}")
-    return [_operation(where, key, name, value) for name, value in wanted.items()]
+    return [compared(where, key, name, value) for name, value in wanted.items()]
 
 
-def _operation(where: str, key: str, operator: Any, value: object) -> Expression:
+def compared(
+    where: str, key: str, operator: Any, value: object, path: tuple[str, ...] = ()
+) -> Expression:
+    """One statement about a metadata field, checked; `where` names it in an error."""
     if operator not in _OPERATORS:
         raise InvalidFilter(f"{where} operator", operator, nearest(str(operator), _OPERATORS))
     where = f"{where} {operator}"
     if operator in {"in", "not_in"}:
         several = _several(where, value, "a list of values")
-        return Comparison("metadata", operator, _values(where, several), key)
+        return Comparison("metadata", operator, _values(where, several), key, path)
     if operator == "exists":
         if not isinstance(value, bool):
             raise InvalidFilter(where, value, "pass True or False")
-        return Comparison("metadata", operator, value, key)
+        return Comparison("metadata", operator, value, key, path)
     checked = _scalar(where, value)
     if operator not in {"eq", "ne"} and typed(checked)[0] not in {"number", "string"}:
         raise InvalidFilter(where, value, "only numbers and strings have an order")
-    return Comparison("metadata", operator, checked, key)
+    return Comparison("metadata", operator, checked, key, path)
 
 
 def _several(where: str, value: object, remedy: str) -> Collection[object]:

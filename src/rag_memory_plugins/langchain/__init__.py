@@ -26,6 +26,7 @@ from rag_memory_plugins.langchain.rerankers import (
     Rerank,
 )
 from rag_memory_plugins.langchain.retriever import MemoryRetriever
+from rag_memory_plugins.langchain.store import TenantStore
 from rag_memory_plugins.langchain.trimming import TokenBudgetCompressor
 from rag_memory_plugins.langchain.vector_store import TenantVectorStore
 
@@ -40,6 +41,7 @@ __all__ = [
     "NeighbourCompressor",
     "Rerank",
     "TenantGuardCompressor",
+    "TenantStore",
     "TenantVectorStore",
     "TokenBudgetCompressor",
     "as_chat_model",

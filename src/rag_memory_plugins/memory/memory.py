@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.ports import (
         Embedder,
         FactSource,
+        ItemStore,
         MessageLog,
         Query,
         Reranker,
@@ -53,7 +54,7 @@ _COUNTED_HERE: Final = 4_000
 class Memory:
     """A durable memory for many tenants; made by `open_memory`, closed by `close` or `with`.
 
-    `log` and `index` are its stores, `embedder` what makes vectors (None: keywords alone),
+    `log`, `index` and `items` are its stores, `embedder` what makes vectors (None: keywords alone),
     `counter` what counts tokens, `usage` what was sent and saved.
 
     >>> from rag_memory_plugins import open_memory
@@ -71,6 +72,7 @@ class Memory:
         name: str,
         log: MessageLog,
         index: VectorIndex,
+        items: ItemStore,
         embedder: Embedder | None,
         no_embedder: str,
         counter: TokenCounter,
@@ -87,6 +89,7 @@ class Memory:
         self.name = name
         self.log = log
         self.index = index
+        self.items = items
         self.embedder = embedder
         self.counter = counter
         self.secret = secret
@@ -126,6 +129,8 @@ class Memory:
         if isinstance(tenant, Namespace):
             if user is not None or session is not None:
                 raise InvalidNamespace("namespace", tenant, "it holds user and session already")
+            if tenant.items:
+                raise InvalidNamespace("namespace", tenant.key, "items are no conversation")
             return Conversation(self, tenant)
         return Conversation(self, Namespace(tenant, user, session))  # type: ignore[arg-type]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rag_memory_plugins.retrieval.columns import Column
 from rag_memory_plugins.retrieval.postings import Postings, Spread
-from rag_memory_plugins.retrieval.traits import ENDS_WITH_QUESTION
+from rag_memory_plugins.retrieval.traits import ENDS_WITH_QUESTION, NOT_RECALLED, STANDS_ALONE
 
 __all__ = ["Corpus", "Row"]
 
@@ -64,6 +64,11 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self._seq)
+
+    @property
+    def held(self) -> int:
+        """How many rows there are without those that were removed."""
+        return len(self) - self.postings.removed
 
     @property
     def seq(self) -> NDArray[np.int64]:
@@ -149,6 +154,20 @@ class Corpus:
         """Row numbers of these messages, which must be in the corpus."""
         return np.searchsorted(self.seq, np.asarray(seqs, np.int64))
 
+    def remove(self, seqs: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Leave out those of these messages that are here, from all scores; return their rows.
+
+        For items, which stand alone: the rest then scores as if they had never been here, but for
+        the last bits of a product, which BLAS rounds by where a row stands.
+        """
+        rows = np.flatnonzero(np.isin(self.seq, seqs))
+        if len(rows):
+            self._derived = {}
+            self._flags.values[rows] |= NOT_RECALLED
+            self._length.values[rows] = self._spread_length.values[rows] = 0.0
+            self.postings.remove(rows)
+        return rows
+
     @property
     def nbytes(self) -> int:
         columns = (
@@ -213,6 +232,11 @@ class Corpus:
     def _link(self, start: int) -> None:
         """Set what is said before and after the rows from `start` on, and beside them."""
         session = self.session[start:]
+        alone = (self._flags.values[start:] & STANDS_ALONE) != 0
+        if alone.any():  # a scope has items or what was said, never both
+            self._before.extend(np.full(len(session), -1, np.int32))
+            self._after.extend(np.full(len(session), -1, np.int32))
+            return
         order = np.argsort(session, kind="stable")
         same = session[order[1:]] == session[order[:-1]]
         before = np.full(len(session), -1, np.int32)

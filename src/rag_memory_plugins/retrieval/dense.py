@@ -36,7 +36,6 @@ class DenseRows:
     def __init__(self, dimension: int) -> None:
         self._vectors = Column(np.float32, dimension)
         self._has = Column(np.bool_)
-        self._settled = Column(np.bool_)
         self._norm = Column(np.float32)
         self._pieces = Column(np.float32, dimension)
         self._piece_row = Column(np.int64)
@@ -62,17 +61,12 @@ class DenseRows:
         """Each row's first piece, shape (rows, dimension); zero for a row without."""
         return self.vectors[rows]
 
-    @property
-    def settled(self) -> int:
-        """How many rows were embedded, those without a text included."""
-        return int(np.count_nonzero(self._settled.values))
-
     def resize(self, rows: int) -> None:
         """Grow to `rows`; new rows have no vector, so no window changes."""
         if rows == len(self._has):
             return
         self._divisor = None
-        for column in (self._vectors, self._has, self._norm, self._settled):
+        for column in (self._vectors, self._has, self._norm):
             column.resize(rows)
 
     def update(self, corpus: Corpus, rows: NDArray[np.intp], vectors: Sequence[Floats]) -> None:
@@ -86,7 +80,6 @@ class DenseRows:
     ) -> None:
         """`update` with the pieces of all rows one after the other, `counts` of each."""
         self.resize(len(corpus))
-        self._settled.values[rows] = True
         held = counts > 0
         first = (np.cumsum(counts) - counts)[held]
         self._has.values[rows[held]] = True
@@ -98,6 +91,14 @@ class DenseRows:
             self._pieces.extend(pieces[more])
             self._piece_row.extend(np.repeat(rows, counts)[more])
         self._renorm(corpus, rows)
+
+    def remove(self, rows: NDArray[np.intp]) -> None:
+        """Forget the vectors of these rows, which stand alone."""
+        self._divisor = None
+        self._has.values[rows] = False
+        self._vectors.values[rows] = 0.0
+        self._norm.values[rows] = 0.0
+        self._pieces.values[np.isin(self._piece_row.values, rows)] = 0.0
 
     def _renorm(self, corpus: Corpus, rows: NDArray[np.intp]) -> None:
         """Take the norms of these rows' windows and of their neighbours' anew."""

@@ -50,6 +50,8 @@ class Postings:
         self._rows = np.empty(0, np.int32)
         self._tail: list[tuple[NDArray[np.uint64], NDArray[np.int32]]] = []
         self._tail_size = 0
+        self._gone: NDArray[np.bool_] | None = None
+        self.removed = 0
         # A search asks thrice for each of its words: for scores, token weights and signals.
         self._found: dict[int, tuple[NDArray[np.int32], float]] = {}
 
@@ -64,9 +66,19 @@ class Postings:
         self._tail.append((terms, np.repeat(numbers, counts)))
         self._tail_size += len(terms)
         self.count += len(counts)
+        if self._gone is not None:
+            self._gone = np.concatenate([self._gone, np.zeros(len(counts), np.bool_)])
         self._found.clear()
         if self._tail_size > max(2_048, len(self._terms) // 8):
             self._merge()
+
+    def remove(self, rows: NDArray[np.intp]) -> None:
+        """Leave these rows, of those that are here, out of every look-up and every count."""
+        if self._gone is None:
+            self._gone = np.zeros(self.count, np.bool_)
+        self._gone[rows] = True
+        self.removed = int(np.count_nonzero(self._gone))
+        self._found.clear()
 
     def _joined(self) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
         """(terms, rows) of the tail, joined once for all look-ups."""
@@ -104,10 +116,12 @@ class Postings:
         if self._tail_size:
             terms, tail_rows = self._joined()
             rows = np.concatenate([rows, tail_rows[terms == key]])
+        if self._gone is not None:
+            rows = rows[~self._gone[rows]]
         holding = 1 + int(np.count_nonzero(rows[1:] != rows[:-1])) if len(rows) else 0
         if len(self._found) >= KEPT:
             self._found.clear()
-        idf = float(np.log1p((self.count - holding + 0.5) / (holding + 0.5)))
+        idf = float(np.log1p((self.count - self.removed - holding + 0.5) / (holding + 0.5)))
         self._found[term] = rows, idf
         return rows, idf
 
@@ -283,7 +297,7 @@ def bm25(
     scores = np.zeros(count)
     if not count:
         return scores
-    mean = np.add.reduce(lengths) / count
+    mean = np.add.reduce(lengths) / max(1, count - postings.removed)
     norm = K1 * (1 - B + B * lengths / (mean or 1.0))
     terms = dict.fromkeys(query)
     known = [(rows, postings.idf(term)) for term in terms if len(rows := postings.find(term))]

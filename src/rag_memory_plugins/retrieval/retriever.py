@@ -112,16 +112,19 @@ def rank(
     *,
     settings: Recall,
     session: int | None = None,
+    sessions: NDArray[np.int64] | None = None,
     allowed: NDArray[np.int64] | None = None,
     source: TokenSource | None = None,
     passages: Passages | None = None,
     focus: int = 0,
+    paged: bool = False,
 ) -> Ranking:
     """The best `limit` rows for a question, best first.
 
     Without vectors the keyword lane stands alone, and only rows that it matched are returned.
-    `session` keeps only that session's rows and `allowed` only messages of these seqs (ascending);
-    lanes and boosts score over the whole scope, late interaction looks at the first that match.
+    `session` keeps only that session's rows, `sessions` those of several and `allowed` only messages
+    of these seqs (ascending); lanes and boosts score over the whole scope, late interaction looks at
+    the first that match. With `paged` the order does not depend on `limit`.
     """
     ranking = Ranking()
     if not len(corpus):
@@ -131,13 +134,16 @@ def rank(
     if near is not None and settings.passage:
         lanes["passage"] = Lane(near.best, settings.passage, PASSAGE_FLOOR, near.has & eligible)
     _narrow(eligible, corpus, session, allowed)
+    if sessions is not None:
+        eligible &= np.isin(corpus.session, sessions)
     total, parts = fuse(lanes, len(corpus))
     ranking.ran("fuse")
     more = _boosts(corpus, dense, question, total, settings, ranking.off)
     score = sum(more.values(), total)
     parts |= more
     ranking.ran("boosts")
-    late = _late(corpus, question, score, eligible, settings, limit, source, ranking)
+    looked_at = 0 if paged else limit
+    late = _late(corpus, question, score, eligible, settings, looked_at, source, ranking)
     best = _ordered(score, eligible, max(limit, settings.candidates), late, parts)
     ranking.ran("order")
     judged = [part for name, part in parts.items() if name != "passage"]

@@ -15,6 +15,7 @@ __all__ = [
     "NAMES_SOMETHING",
     "NOT_RECALLED",
     "ONLY_ASKS",
+    "STANDS_ALONE",
     "TELLS_TIME",
     "index_text",
     "traits",
@@ -28,6 +29,8 @@ NAMES_SOMETHING: Final = 8
 ONLY_ASKS: Final = 16
 BY_USER: Final = 32
 BY_ASSISTANT: Final = 64
+STANDS_ALONE: Final = 128
+"""An item: what was stored before and after it has nothing to do with it."""
 
 
 def index_text(message: Message) -> str:

@@ -23,7 +23,7 @@ from rag_memory_plugins.stores.schema import (
 from rag_memory_plugins.stores.sizing import grow
 from rag_memory_plugins.types import Message
 
-__all__ = ["append"]
+__all__ = ["append", "ensure_place", "insert_messages", "queue"]
 
 
 def append(
@@ -33,7 +33,7 @@ def append(
 ) -> int:
     """Store all of `rows` (message, its keyword columns, its tokens) or none; how many were new."""
     first = rows[0][0]
-    scope_id, session_id, digest = _ensure_place(connection, namespace, first.id)
+    scope_id, session_id, digest = ensure_place(connection, namespace, first.id)
     known = {} if digest is None else {first.id: digest}
     if len(rows) > 1:
         known = _known(connection, session_id, [message for message, _, _ in rows])
@@ -51,18 +51,23 @@ def append(
             )
     if not new:
         return 0
-    seqs = _insert_messages(connection, session_id, [message for message, _, _ in new])
+    seqs = insert_messages(connection, session_id, [message for message, _, _ in new])
     place = {"scope_id": scope_id, "session_id": session_id}
     derived = [
         {"seq": seq, **place, **keyword} for seq, (_, keyword, _) in zip(seqs, new, strict=True)
     ]
     grow(connection, session_id, list(zip(seqs, (tokens for _, _, tokens in new), strict=True)))
-    connection.execute(_INSERT_KEYWORDS, derived)
-    connection.execute(_INSERT_OUTBOX, [{"s": seq, "scope": scope_id} for seq in seqs])
+    queue(connection, scope_id, derived)
     return len(new)
 
 
-def _ensure_place(
+def queue(connection: Connection, scope_id: int, derived: Sequence[dict[str, Any]]) -> None:
+    """Write keyword rows, and have their messages embedded."""
+    connection.execute(_INSERT_KEYWORDS, derived)
+    connection.execute(_INSERT_OUTBOX, [{"s": row["seq"], "scope": scope_id} for row in derived])
+
+
+def ensure_place(
     connection: Connection, namespace: Namespace, message_id: str
 ) -> tuple[int, int, str | None]:
     """(scope id, session id, digest stored under the message id), the first two made if need be.
@@ -104,9 +109,7 @@ def _known(connection: Connection, session_id: int, batch: Iterable[Message]) ->
     return found
 
 
-def _insert_messages(
-    connection: Connection, session_id: int, batch: Sequence[Message]
-) -> list[int]:
+def insert_messages(connection: Connection, session_id: int, batch: Sequence[Message]) -> list[int]:
     """Insert in order and return each seq; tool messages join the group of their call."""
     rows = [message_row(session_id, message) for message in batch]
     plain = not any(message.tool_calls or message.tool_call_id for message in batch)

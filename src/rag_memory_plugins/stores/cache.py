@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_memory_plugins.retrieval.columns import Column
 from rag_memory_plugins.retrieval.corpus import Corpus
 from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.passages import Passages
@@ -39,7 +40,7 @@ class RowCache(dict[int, NDArray[T]]):
 class Loaded:
     """One scope in memory, up to `seq` and `vid` of its generation.
 
-    `settled` rows were embedded. `dense` has every vector, or is None for a scope too large for
+    `settled` says which rows wait for no vector. `dense` has every vector, or is None for a scope too large for
     that; then `pieces` has those that were looked at lately.
     """
 
@@ -49,11 +50,22 @@ class Loaded:
     passages: Passages = field(default_factory=Passages)
     tokens: RowCache[np.int8] = field(default_factory=RowCache)
     pieces: RowCache[np.float32] = field(default_factory=RowCache)
-    settled: int = 0
+    settled: Column = field(default_factory=lambda: Column(np.bool_))
     seq: int = 0
     vid: int = 0
+    removed: int = 0  # up to which number of the removals they are left out
     lock: threading.Lock = field(default_factory=threading.Lock)
     counted: int = 0  # bytes of this scope in the cache's total
+
+    def settle(self, rows: NDArray[np.intp]) -> None:
+        """These rows were embedded, or are removed: they wait for nothing."""
+        self.settled.resize(len(self.corpus))
+        self.settled.values[rows] = True
+
+    @property
+    def waiting(self) -> int:
+        """How many rows have no vector yet."""
+        return len(self.corpus) - int(np.count_nonzero(self.settled.values))
 
     @property
     def nbytes(self) -> int:

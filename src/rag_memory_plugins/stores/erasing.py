@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.filters import Filter
@@ -26,11 +26,13 @@ from rag_memory_plugins.stores.schema import (
     archived,
     calibrations,
     indexes,
+    items,
     keywords,
     messages,
     meta,
     outbox,
     pins,
+    removals,
     scopes,
     sessions,
     text_hash,
@@ -40,9 +42,11 @@ from rag_memory_plugins.stores.schema import (
 from rag_memory_plugins.stores.sizing import forget_sessions, shrink
 from rag_memory_plugins.types import Level
 
-__all__ = ["aerase", "afinish", "aforget"]
+__all__ = ["aerase", "afinish", "aforget", "delete_messages", "finished"]
 
 _MARK: Final = "erase_pending"
+MOST_REMOVED: Final = 2_000
+"""Items of a scope that columns in memory may still hold, left out; then they are read anew."""
 _WAITING: Final = (
     "a reader holds an old state of the file, so its bytes cannot be overwritten yet; "
     "this is tried again in the background"
@@ -60,7 +64,9 @@ async def aerase(database: Database, namespace: Namespace, level: Level) -> Eras
         chosen = select(keywords.c.seq).where(keywords.c.scope_id == scope_id)
         if level == "session":
             chosen = chosen.where(keywords.c.session_id == session_id)
-        gone = _delete(connection, scope_id, [row.seq for row in connection.execute(chosen)])
+        gone = delete_messages(
+            connection, scope_id, [row.seq for row in connection.execute(chosen)]
+        )
         if level == "session":
             forget_sessions(connection, [session_id])
             connection.execute(delete(sessions).where(sessions.c.id == session_id))
@@ -72,7 +78,7 @@ async def aerase(database: Database, namespace: Namespace, level: Level) -> Eras
             connection.execute(delete(scopes).where(scopes.c.id == scope_id))
         return gone
 
-    return await _finished(database, namespace, level, await database.awrite(unit))
+    return await finished(database, namespace, level, await database.awrite(unit))
 
 
 async def aforget(
@@ -98,9 +104,9 @@ async def aforget(
         if chosen is None or (chosen and where is not None):
             matching = filtering.seqs(connection, scope_id, where, session).tolist()
             chosen = matching if chosen is None else np.intersect1d(chosen, matching).tolist()
-        return _delete(connection, scope_id, chosen)
+        return delete_messages(connection, scope_id, chosen)
 
-    return await _finished(database, namespace, level, await database.awrite(unit))
+    return await finished(database, namespace, level, await database.awrite(unit))
 
 
 def _by_id(
@@ -152,14 +158,21 @@ def _find(connection: Connection, namespace: Namespace) -> tuple[int, int | None
     return None if row is None else (row[0], row[1])
 
 
-def _delete(connection: Connection, scope_id: int, seqs: Sequence[int]) -> dict[str, int]:
+def delete_messages(
+    connection: Connection, scope_id: int, seqs: Sequence[int], *, anew: bool = True
+) -> dict[str, int]:
+    """Delete messages and all that is derived of them; their bytes go with the next `afinish`.
+
+    With `anew` the scope begins a generation, for which columns in memory are read anew. Of items,
+    a few are left out of the columns instead.
+    """
     gone = {"messages": 0, "vectors": 0, "pins": 0}
     note_removals(connection, seqs)
     shrink(connection, seqs)
     for some in in_batches(seqs):
         for name, table in (("pins", pins), ("messages", messages)):
             gone[name] += connection.execute(delete(table).where(table.c.seq.in_(some))).rowcount
-        for derived in (keywords, archived):
+        for derived in (keywords, archived, items):
             connection.execute(delete(derived).where(derived.c.seq.in_(some)))
         # Naming every index lets these three use their own: a scan would grow with all tenants.
         every = select(indexes.c.id)
@@ -170,9 +183,17 @@ def _delete(connection: Connection, scope_id: int, seqs: Sequence[int]) -> dict[
         queued = outbox.c.index_id.in_(every) & (outbox.c.scope_id == scope_id)
         connection.execute(delete(outbox).where(queued & outbox.c.seq.in_(some)))
     if seqs:
-        connection.execute(
-            update(scopes).where(scopes.c.id == scope_id).values(generation=scopes.c.generation + 1)
-        )
+        anew = anew or _removed(connection, scope_id) + len(seqs) > MOST_REMOVED
+        if anew:
+            connection.execute(delete(removals).where(removals.c.scope_id == scope_id))
+            connection.execute(
+                update(scopes)
+                .where(scopes.c.id == scope_id)
+                .values(generation=scopes.c.generation + 1)
+            )
+        else:
+            rows = [{"scope_id": scope_id, "seq": seq} for seq in seqs]
+            connection.execute(insert(removals), rows)
         # A new value each time: who finishes an earlier erase must not take this mark away.
         mark = upsert(meta).values(key=_MARK, value=uuid.uuid4().hex)
         connection.execute(
@@ -181,9 +202,15 @@ def _delete(connection: Connection, scope_id: int, seqs: Sequence[int]) -> dict[
     return gone
 
 
-async def _finished(
+def _removed(connection: Connection, scope_id: int) -> int:
+    query = select(func.count()).select_from(removals).where(removals.c.scope_id == scope_id)
+    return int(connection.execute(query).scalar_one())
+
+
+async def finished(
     database: Database, namespace: Namespace, level: Level, gone: dict[str, int]
 ) -> EraseReceipt:
+    """The receipt of an erase, once its bytes are overwritten or a reader is in the way."""
     done = await afinish(database)
     return EraseReceipt(
         scope=namespace.scope.key,

@@ -36,9 +36,9 @@ from sqlalchemy import (
 from rag_memory_plugins.filters import AllOf, AnyOf, Comparison, Expression, Filter, Not
 from rag_memory_plugins.ports import StoredMessage
 from rag_memory_plugins.stores.rows import in_batches, message_of, stored_columns
-from rag_memory_plugins.stores.schema import messages, sessions
+from rag_memory_plugins.stores.schema import messages, paths, sessions, text_hash
 
-__all__ = ["last", "seqs"]
+__all__ = ["last", "seqs", "sessions_under"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -72,14 +72,18 @@ _TEXT_COLUMNS: Final = {
 
 
 def seqs(
-    connection: Connection, scope_id: int, where: Filter | None, session: str | None = None
+    connection: Connection,
+    scope_id: int,
+    where: Filter | None,
+    session: str | None = None,
+    under: str = "",
 ) -> NDArray[np.int64]:
-    """Ascending seqs of the scope's messages that match, of one session or of all."""
+    """Ascending seqs of the scope's messages that match, of one session, of those under a path."""
     surely, maybe = _EVERYTHING if where is None else _translated(where)
-    found = _numbers(connection, _of(scope_id, session, [_AS_TEXT]).where(surely))
+    found = _numbers(connection, _of(scope_id, session, under, [_AS_TEXT]).where(surely))
     if where is None or maybe is surely:
         return np.sort(found)
-    between = _of(scope_id, session, _READ).where(maybe, not_(surely))
+    between = _of(scope_id, session, under, _READ).where(maybe, not_(surely))
     decided = [
         row.seq for row in connection.execute(between) if where.matches(_said(row), row.session)
     ]
@@ -121,13 +125,23 @@ def _said(row: Row[Any]) -> _Said:
     return _Said(row.id, row.role, row.name, time, metadata)
 
 
-def _of(scope_id: int, session: str | None, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+def sessions_under(scope_id: int, path: str) -> Select[Any]:
+    """Ids of the scope's sessions that have this path or a longer one."""
+    of = (paths.c.scope_id == scope_id) & (paths.c.path_hash == text_hash(path))
+    return select(paths.c.session_id).where(of)
+
+
+def _of(
+    scope_id: int, session: str | None, under: str, columns: Sequence[ColumnElement[Any]]
+) -> Select[Any]:
     query = (
         select(*columns)
         .select_from(messages)
         .join(sessions, sessions.c.id == messages.c.session_id)
         .where(sessions.c.scope_id == scope_id)
     )
+    if under:
+        query = query.where(messages.c.session_id.in_(sessions_under(scope_id, under)))
     return query if session is None else query.where(sessions.c.name == session)
 
 
@@ -173,6 +187,9 @@ def _condition(node: Expression) -> _Condition:
 
 
 def _metadata(node: Comparison) -> _Condition:
+    if node.path or node.operator in {"same", "object"}:
+        named = _mentioned(node.key)
+        return _not(named) if node.operator == "exists" and not node.value else named
     if node.operator in {"ne", "not_in"}:
         same = Comparison("metadata", "in", tuple(value for _, value in node.wanted), node.key)
         there = Comparison("metadata", "exists", True, node.key)

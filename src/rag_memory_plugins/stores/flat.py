@@ -154,8 +154,16 @@ class FlatIndex:
             return Found((), 0, 0), True
         loaded = self._cache.get(place.id, place.generation)
         where = query.where
-        allowed = filtering.seqs(connection, place.id, where) if where is not None else None
+        allowed = None
+        if where is not None:
+            allowed = filtering.seqs(connection, place.id, where, under=query.under)
+        within = None
+        if query.under:
+            within = snapshot.sessions_under(connection, place.id, query.under)
         with loaded.lock:
+            if loaded.removed > (place.removed or 0):
+                # Another search has seen a later state; what it left out is still there in ours.
+                loaded = Loaded(place.generation)
             started = perf_counter()
             snapshot.refresh(
                 connection, loaded, place, self._index_id, self.dimension, self.exact_up_to
@@ -172,14 +180,16 @@ class FlatIndex:
                     query.limit,
                     settings=query.recall,
                     session=place.session if query.level == "session" else None,
+                    sessions=within,
                     allowed=allowed,
+                    paged=query.paged,
                     source=partial(snapshot.tokens_of, connection, loaded, self._index_id),
                     passages=loaded.passages,
                     focus=query.focus,
                 )
             seqs, around = snapshot.places(loaded.corpus, ranking.rows, query.neighbours, allowed)
-            total = len(loaded.corpus)
-            waiting = total - loaded.settled if self._index_id else 0
+            total = loaded.corpus.held
+            waiting = loaded.waiting if self._index_id else 0
             self._cache.account(place.id, loaded)
         started = perf_counter()
         hits = snapshot.hits_of(connection, ranking.rows, seqs, around)

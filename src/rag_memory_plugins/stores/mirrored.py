@@ -115,7 +115,9 @@ class MirroredIndex(FlatIndex):
         assert query.encoded is not None  # who asks has seen to it
         session = namespace.session if query.level == "session" else None
         # Filters are the log's: of more there are more that match.
-        limit = max(PROPOSED, 4 * query.limit) * (1 if query.where is None else 4)
+        limit = max(PROPOSED, 4 * query.limit) * (
+            4 if query.where is not None or query.under else 1
+        )
         try:
             asking = self.store.anearest(
                 namespace.scope, query.text, query.encoded.vectors[0], limit, session
@@ -135,7 +137,7 @@ class MirroredIndex(FlatIndex):
         allowed: NDArray[np.int64] | None,
     ) -> tuple[DenseRows | ChosenRows | None, str]:
         """All vectors of a small scope; of a large one those that are worth a look."""
-        if loaded.dense is not None or asked.query.encoded is None or not loaded.settled:
+        if loaded.dense is not None or asked.query.encoded is None or not len(loaded.settled):
             return loaded.dense, ""
         corpus = loaded.corpus
         few = self._few(loaded, place, asked, allowed)

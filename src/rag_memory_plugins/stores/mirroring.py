@@ -31,8 +31,8 @@ from rag_memory_plugins.stores.rows import in_batches, message_of, stored_column
 from rag_memory_plugins.stores.schema import (
     indexes,
     messages,
+    mirror_removals,
     mirrors,
-    removals,
     scopes,
     sessions,
     vectors,
@@ -145,15 +145,15 @@ def note_removals(connection: Connection, seqs: Sequence[int]) -> None:
             .where(vectors.c.index_id.in_(select(indexes.c.id)), vectors.c.seq.in_(some))
         )
         columns = ["mirror_id", "scope", "seq", "pieces"]
-        connection.execute(insert(removals).from_select(columns, gone))
+        connection.execute(insert(mirror_removals).from_select(columns, gone))
 
 
 def to_remove(connection: Connection, mirror_id: int, limit: int) -> list[tuple[int, RemovedPoint]]:
     """(id, point) of what the store must let go of, the oldest first."""
     query = (
-        select(removals)
-        .where(removals.c.mirror_id == mirror_id)
-        .order_by(removals.c.id)
+        select(mirror_removals)
+        .where(mirror_removals.c.mirror_id == mirror_id)
+        .order_by(mirror_removals.c.id)
         .limit(limit)
     )
     return [
@@ -165,14 +165,14 @@ def to_remove(connection: Connection, mirror_id: int, limit: int) -> list[tuple[
 def removed(connection: Connection, ids: Sequence[int]) -> None:
     """Cross these off: the store has let go of them."""
     for some in in_batches(ids):
-        connection.execute(delete(removals).where(removals.c.id.in_(some)))
+        connection.execute(delete(mirror_removals).where(mirror_removals.c.id.in_(some)))
 
 
 def waiting(connection: Connection, index_id: int) -> tuple[int, str]:
     """(how many removals stores of an index wait for, the name of one of them)."""
     query = (
         select(func.count(), func.max(mirrors.c.name))
-        .join_from(removals, mirrors, mirrors.c.id == removals.c.mirror_id)
+        .join_from(mirror_removals, mirrors, mirrors.c.id == mirror_removals.c.mirror_id)
         .where(mirrors.c.index_id == index_id)
     )
     count, name = connection.execute(query).one()
@@ -186,7 +186,7 @@ _PIECES: Final = func.length(vectors.c.data) / (2 * indexes.c.dimension)
 # By its number alone: an index of the table's would be read from its start.
 _AFTER: Final = (literal_column("+vectors.index_id") == _INDEX) & (vectors.c.id > _UPTO)
 _BUSY: Final = select(
-    exists().where(_AFTER) | exists().where(removals.c.mirror_id == bindparam("mirror"))
+    exists().where(_AFTER) | exists().where(mirror_removals.c.mirror_id == bindparam("mirror"))
 )
 _NEXT: Final = (
     select(

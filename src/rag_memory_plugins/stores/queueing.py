@@ -13,6 +13,7 @@ import numpy as np
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from rag_memory_plugins.namespace import Scope
 from rag_memory_plugins.ports import Encoded, Pending
 from rag_memory_plugins.retrieval.sentences import passages
 from rag_memory_plugins.retrieval.traits import index_text
@@ -158,6 +159,8 @@ def queue_missing(connection: Connection, index_id: int) -> None:
 def rebuild(connection: Connection, scope_id: int, *, vectors_too: bool) -> int:
     """Make a scope's keyword rows again, and queue its messages; return how many there are."""
     connection.execute(delete(keywords).where(keywords.c.scope_id == scope_id))
+    key = connection.execute(select(scopes.c.key).where(scopes.c.id == scope_id)).scalar_one()
+    item = Scope.from_key(key).items
     if vectors_too:
         of_scope = select(vectors.c.seq).where(
             # Every index by name: by scope alone this would scan all tenants' rows.
@@ -184,7 +187,7 @@ def rebuild(connection: Connection, scope_id: int, *, vectors_too: bool) -> int:
             "seq": row.seq,
             "scope_id": scope_id,
             "session_id": row.session_id,
-            **keyword_row(message_of(row).message),
+            **keyword_row(message_of(row).message, item=item),
         }
         for row in connection.execute(query)
     ]

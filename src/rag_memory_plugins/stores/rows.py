@@ -13,7 +13,7 @@ from sqlalchemy import Select, select
 from rag_memory_plugins.ports import StoredMessage
 from rag_memory_plugins.retrieval.dates import day_of, days_of
 from rag_memory_plugins.retrieval.lexical import terms_of, word_hashes
-from rag_memory_plugins.retrieval.traits import index_text, traits
+from rag_memory_plugins.retrieval.traits import STANDS_ALONE, index_text, traits
 from rag_memory_plugins.stores.schema import message_sizes, messages, sessions, text_hash
 from rag_memory_plugins.types import Message
 
@@ -71,13 +71,17 @@ def message_of(row: Sequence[Any]) -> StoredMessage:
     return StoredMessage(seq, session, Message.restored(values), group, tokens or 0, said or 0)
 
 
-def keyword_row(message: Message) -> dict[str, Any]:
-    """The derived columns of a message: the date it was said stands among its words."""
-    day = f"{message.time.day} {_MONTHS[message.time.month - 1]} {message.time.year}"
-    terms = terms_of(f"{day} {index_text(message)}")
-    days = [day_of(message.time), *days_of(message.content, message.time)]
+def keyword_row(message: Message, *, item: bool = False) -> dict[str, Any]:
+    """The derived columns of a message: the date it was said stands among its words.
+
+    When an item was stored says nothing about it.
+    """
+    day = f"{message.time.day} {_MONTHS[message.time.month - 1]} {message.time.year} "
+    terms = terms_of(f"{'' if item else day}{index_text(message)}")
+    said = 0 if item else day_of(message.time)
+    days = [said, *days_of(message.content, message.time)]
     return {
-        "flags": traits(message),
+        "flags": traits(message) | (STANDS_ALONE if item else 0),
         "terms": np.array(terms, "<u8").tobytes(),
         "names": np.array(word_hashes(message.name or ""), "<u8").tobytes(),
         "days": np.array(days, "<i4").tobytes(),

@@ -45,13 +45,16 @@ __all__ = [
     "calibrations",
     "folds",
     "indexes",
+    "items",
     "keywords",
     "message_sizes",
     "messages",
     "meta",
     "migrate",
+    "mirror_removals",
     "mirrors",
     "outbox",
+    "paths",
     "pins",
     "removals",
     "scopes",
@@ -219,6 +222,43 @@ archived: Final = Table(
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
 )
+# What items are beside messages: their times in microseconds, and how long they stay.
+items: Final = Table(
+    "items",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("scope_id", Integer, nullable=False),
+    Column("session_id", Integer, nullable=False),
+    Column("created_us", Integer, nullable=False),
+    Column("updated_us", Integer, nullable=False),
+    Column("stay_us", Integer),  # how long after it was last read or written; NULL: for ever
+    Column("expires_us", Integer),
+    Index("items_scope", "scope_id", "updated_us"),
+    Index("items_session", "session_id", "updated_us"),
+)
+Index(
+    "items_expires",
+    items.c.expires_us,
+    sqlite_where=items.c.expires_us.is_not(None),
+)
+# Sessions whose names are paths of labels, by every path that they are under.
+paths: Final = Table(
+    "paths",
+    metadata,
+    Column("scope_id", Integer, primary_key=True, autoincrement=False),
+    Column("path_hash", LargeBinary, primary_key=True),
+    Column("session_id", Integer, primary_key=True, autoincrement=False),
+    Index("paths_session", "session_id"),
+    sqlite_with_rowid=False,
+)
+# Items that were replaced since their scope's generation began, so that columns in memory leave
+# them out and need not be read anew.
+removals: Final = _table(
+    "removals",
+    Column("scope_id", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Index("removals_scope", "scope_id"),
+)
 
 
 # Up to which message everything in a session is archived: what is active stands behind.
@@ -238,8 +278,8 @@ mirrors: Final = _table(
     Column("due", Float, nullable=False, default=0.0),
 )
 # What was erased and a vector store still holds.
-removals: Final = _table(
-    "removals",
+mirror_removals: Final = _table(
+    "mirror_removals",
     Column("mirror_id", Integer, nullable=False, index=True),
     Column("scope", Text, nullable=False),
     Column("seq", Integer, nullable=False),
@@ -308,8 +348,8 @@ def _archived(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
-def _mirrors(connection: Connection) -> None:
-    """No vector store stood beside it before."""
+def _mirrors_and_items(connection: Connection) -> None:
+    """There were none before."""
     metadata.create_all(connection)
 
 
@@ -319,7 +359,7 @@ MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [
     ("sizes and summaries", _sizes),
     ("spans of passages", _spans),
     ("archived messages", _archived),
-    ("vector stores beside the log", _mirrors),
+    ("vector stores beside the log, and items", _mirrors_and_items),
 ]
 
 

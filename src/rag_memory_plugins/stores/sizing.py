@@ -13,6 +13,7 @@ from rag_memory_plugins.stores.schema import (
     archive_ends,
     folds,
     message_sizes,
+    paths,
     session_sizes,
     summaries,
 )
@@ -60,7 +61,8 @@ def shrink(connection: Connection, seqs: Sequence[int]) -> None:
 
 def forget_sessions(connection: Connection, session_ids: Any) -> None:
     """Drop what is derived from whole sessions; `session_ids` is a list or a select."""
-    for table in (session_sizes, summaries, folds, message_sizes, archive_ends):
+    derived = (session_sizes, summaries, folds, message_sizes, archive_ends, paths)
+    for table in derived:
         connection.execute(delete(table).where(table.c.session_id.in_(session_ids)))
 
 

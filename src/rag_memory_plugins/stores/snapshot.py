@@ -30,6 +30,8 @@ from rag_memory_plugins.stores.schema import (
     indexes,
     keywords,
     messages,
+    paths,
+    removals,
     scopes,
     sessions,
     text_hash,
@@ -38,14 +40,26 @@ from rag_memory_plugins.stores.schema import (
 )
 from rag_memory_plugins.types import Messages
 
-__all__ = ["Head", "heads", "hits_of", "pieces_of", "places", "question_of", "refresh", "tokens_of"]
+__all__ = [
+    "Head",
+    "as_text",
+    "fetched",
+    "heads",
+    "hits_of",
+    "pieces_of",
+    "places",
+    "question_of",
+    "refresh",
+    "sessions_under",
+    "tokens_of",
+]
 
 PART: Final = 500
 """Rows read and converted at a time: they become columns while the processor's cache holds them."""
 
 
 class Head(NamedTuple):
-    """A scope and its session, how far its rows (`seq`) and vectors (`vid`) go, its calibration."""
+    """A scope and its session, how far its rows (`seq`), vectors (`vid`) and removals go."""
 
     id: int
     key: str
@@ -54,6 +68,7 @@ class Head(NamedTuple):
     seq: int | None
     vid: int | None
     active: int | None
+    removed: int | None
     calibration: str | None
 
 
@@ -68,8 +83,14 @@ def heads(
         "fingerprint": fingerprint,
     }
     # The hash finds the row; the key itself decides, so that no collision crosses the wall.
-    found = map(Head._make, _rows(connection, _HEADS, values))
+    found = map(Head._make, fetched(connection, _HEADS, values))
     return next((head for head in found if head.key == namespace.scope.key), None)
+
+
+def sessions_under(connection: Connection, scope_id: int, path: str) -> NDArray[np.int64]:
+    """Ids of the scope's sessions of items that have this path or a longer one."""
+    found = fetched(connection, _UNDER, {"scope": scope_id, "path": text_hash(path)})
+    return np.fromiter((row[0] for row in found), np.int64, len(found))
 
 
 def tokens_of(
@@ -82,7 +103,7 @@ def tokens_of(
         seqs = loaded.corpus.seq[[rows[place] for place in missing]].tolist()
         place_of = dict(zip(seqs, missing, strict=True))
         values = {"index": index_id, "seqs": json.dumps(seqs)}
-        for seq, width, data in _rows(connection, _TOKENS, values):
+        for seq, width, data in fetched(connection, _TOKENS, values):
             place, read = place_of[seq], np.frombuffer(data, np.int8).reshape(-1, width)
             found[place] = loaded.tokens[rows[place]] = read
     return found
@@ -108,8 +129,29 @@ def refresh(
                 column.extend(values)
         loaded.corpus.append(*columns)
         loaded.seq = place.seq
-    if not index_id:
-        return
+    if index_id:
+        _refresh_vectors(connection, loaded, place, index_id, dimension, exact_up_to)
+    if place.removed is not None and place.removed > loaded.removed:
+        wanted = {"scope": place.id, "after": loaded.removed}
+        seqs = [row[0] for row in fetched(connection, _REMOVED, wanted)]
+        gone = loaded.corpus.remove(np.array(seqs, np.int64))
+        if loaded.dense is not None:
+            loaded.dense.remove(gone)
+        loaded.settle(gone)
+        for row in gone.tolist():
+            loaded.tokens.pop(row, None)
+            loaded.pieces.pop(row, None)
+        loaded.removed = place.removed
+
+
+def _refresh_vectors(
+    connection: Connection,
+    loaded: Loaded,
+    place: Head,
+    index_id: int,
+    dimension: int,
+    exact_up_to: int | None,
+) -> None:
     whole = exact_up_to is None or len(loaded.corpus) <= exact_up_to
     if not whole:
         loaded.dense = None
@@ -128,7 +170,7 @@ def refresh(
                 counts = np.fromiter(map(len, blobs), np.int64, len(blobs)) // (2 * dimension)
                 loaded.dense.put(loaded.corpus, rows_of, flat.reshape(-1, dimension), counts)
             loaded.passages.put(rows_of, short, widths, spans)
-            loaded.settled += len(part)
+            loaded.settle(rows_of)
         loaded.vid = place.vid
 
 
@@ -143,7 +185,7 @@ def pieces_of(
         values = {"index": index_id, "seqs": json.dumps(seqs)}
         read = {
             row_of[seq]: from_halves(np.frombuffer(data, "<f2")).reshape(-1, dimension)
-            for seq, data in _rows(connection, _PIECES, values)
+            for seq, data in fetched(connection, _PIECES, values)
         }
         found = {row: loaded.pieces[row] for row in rows if row in loaded.pieces} | read
         for row, pieces in read.items():
@@ -198,7 +240,7 @@ def hits_of(
 ) -> tuple[Hit, ...]:
     """The ranked messages with those around them, read at once."""
     wanted = list(dict.fromkeys([*seqs, *(seq for some in around for seq in some)]))
-    read = map(message_of, _rows(connection, _BY_SEQ, {"seqs": json.dumps(wanted)}))
+    read = map(message_of, fetched(connection, _BY_SEQ, {"seqs": json.dumps(wanted)}))
     stored = {item.seq: item for item in read}
     return tuple(
         Hit(
@@ -218,7 +260,7 @@ def hits_of(
     )
 
 
-def _rows(connection: Connection, statement: str, values: dict[str, Any]) -> list[Any]:
+def fetched(connection: Connection, statement: str, values: dict[str, Any]) -> list[Any]:
     """What a statement of every search finds, asked of SQLite's own client.
 
     Through SQLAlchemy a search takes 0.1 ms more. Errors are translated alike: see `Database`.
@@ -228,13 +270,13 @@ def _rows(connection: Connection, statement: str, values: dict[str, Any]) -> lis
     return found
 
 
-def _text(statement: Select[Any]) -> str:
+def as_text(statement: Select[Any]) -> str:
     """A statement as SQLite reads it, with its parameters by name."""
     return str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
 
 
 # Statements of the read path, built once: see `stores/sql.py`.
-_HEADS: Final = _text(
+_HEADS: Final = as_text(
     select(
         scopes.c.id,
         scopes.c.key,
@@ -255,6 +297,10 @@ _HEADS: Final = _text(
         .where(indexes.c.id == bindparam("index"))
         .scalar_subquery()
         .label("active"),
+        select(func.max(removals.c.id))
+        .where(removals.c.scope_id == scopes.c.id)
+        .scalar_subquery()
+        .label("removed"),
         select(calibrations.c.data)
         .where(
             calibrations.c.scope_id == scopes.c.id,
@@ -263,6 +309,11 @@ _HEADS: Final = _text(
         .scalar_subquery()
         .label("calibration"),
     ).where(scopes.c.key_hash == bindparam("hash"))
+)
+_UNDER: Final = as_text(
+    select(paths.c.session_id).where(
+        paths.c.scope_id == bindparam("scope"), paths.c.path_hash == bindparam("path")
+    )
 )
 _NEW_ROWS: Final = (
     select(
@@ -275,6 +326,11 @@ _NEW_ROWS: Final = (
     )
     .where(keywords.c.scope_id == bindparam("scope"), keywords.c.seq > bindparam("seq"))
     .order_by(keywords.c.seq)
+)
+_REMOVED: Final = as_text(
+    select(removals.c.seq).where(
+        removals.c.scope_id == bindparam("scope"), removals.c.id > bindparam("after")
+    )
 )
 _NEW_VECTORS: Final = (
     select(vectors.c.seq, vectors.c.data, vectors.c.passages, vectors.c.width, vectors.c.spans)
@@ -290,14 +346,14 @@ _NEW_PASSAGES: Final = _NEW_VECTORS.with_only_columns(
 )
 # One parameter, however many seqs: binding 500 of them takes 1 ms more.
 _SEQS: Final = select(func.json_each(bindparam("seqs")).table_valued("value").c.value)
-_TOKENS: Final = _text(
+_TOKENS: Final = as_text(
     select(tokens.c.seq, tokens.c.width, tokens.c.data).where(
         tokens.c.index_id == bindparam("index"), tokens.c.seq.in_(_SEQS)
     )
 )
-_PIECES: Final = _text(
+_PIECES: Final = as_text(
     select(vectors.c.seq, vectors.c.data).where(
         vectors.c.index_id == bindparam("index"), vectors.c.seq.in_(_SEQS)
     )
 )
-_BY_SEQ: Final = _text(stored_columns().where(messages.c.seq.in_(_SEQS)))
+_BY_SEQ: Final = as_text(stored_columns().where(messages.c.seq.in_(_SEQS)))

@@ -278,6 +278,7 @@ class SqlLog:
                 Namespace(scope.tenant, scope.user, row.name)
                 for row in rows
                 for scope in (Scope.from_key(row.key),)
+                if not scope.items
             ]
 
         return await self.database.aread(unit)
