@@ -19,7 +19,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the frameworks' own packages
 def test_every_python_block_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {"llm": ScriptedLLM("In Lisbon."), "model": ScriptedModel("In Lisbon.")}
+    names = {"llm": ScriptedLLM("In Lisbon."), "model": ScriptedModel(*["In Lisbon."] * 40)}
     for block in re.finditer(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
         line = page.read_text()[: block.start()].count("\n") + 1
         code = compile("\n" * line + block.group(1), str(page), "exec")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCall
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
 
 Reply = str | list[tuple[str, str, dict[str, Any]]] | AIMessage | Exception
@@ -16,10 +18,12 @@ Reply = str | list[tuple[str, str, dict[str, Any]]] | AIMessage | Exception
 
 
 class ScriptedModel(BaseChatModel):
-    """Gives `replies` in order; `asked` holds the messages of every call."""
+    """Gives `replies` in order; `asked` holds the messages of every call, `schemas` the rest."""
 
     _replies: list[Reply] = PrivateAttr()
     _asked: list[list[BaseMessage]] = PrivateAttr(default_factory=list)
+    _bound: list[Any] = PrivateAttr(default_factory=list)
+    _schemas: list[list[Any]] = PrivateAttr(default_factory=list)
 
     def __init__(self, *replies: Reply) -> None:
         super().__init__()
@@ -30,14 +34,23 @@ class ScriptedModel(BaseChatModel):
         return self._asked
 
     @property
+    def schemas(self) -> list[list[Any]]:
+        """What every call was told of tools and of the wanted response, as JSON values."""
+        return self._schemas
+
+    @property
     def _llm_type(self) -> str:
         return "scripted"
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[Any, AIMessage]:
+        self._bound = [convert_to_openai_tool(tool) for tool in tools]
+        if "response_format" in kwargs:
+            self._bound.append(kwargs["response_format"])
         return self
 
     def _next(self, messages: Sequence[BaseMessage]) -> AIMessage:
         self._asked.append([message.model_copy(deep=True) for message in messages])
+        self._schemas.append(self._bound)
         reply = self._replies.pop(0)
         if isinstance(reply, Exception):
             raise reply
@@ -65,7 +78,7 @@ class StreamingModel(ScriptedModel):
             yield ChatGenerationChunk(message=AIMessageChunk(text))
         if answer.tool_calls:
             chunks = [
-                {"id": c["id"], "name": c["name"], "args": "{}", "index": n}
+                {"id": c["id"], "name": c["name"], "args": json.dumps(c["args"]), "index": n}
                 for n, c in enumerate(answer.tool_calls)
             ]
             yield ChatGenerationChunk(message=AIMessageChunk("", tool_call_chunks=chunks))

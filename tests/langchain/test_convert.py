@@ -18,6 +18,7 @@ from langchain_core.messages import (
 from rag_memory_plugins import Image, Message, ToolCall
 from rag_memory_plugins.errors import InvalidMessage
 from rag_memory_plugins.langchain.convert import to_langchain, to_message
+from rag_memory_plugins.memory.units import SHORTENED
 
 CALL = {"name": "weather", "args": {"city": "Évora"}, "id": "c1", "type": "tool_call"}
 BROKEN = {
@@ -134,3 +135,27 @@ def test_only_what_budgets_count_is_left_without_whole() -> None:
 def test_a_nul_character_is_refused_by_name() -> None:
     with pytest.raises(InvalidMessage, match="content"):
         to_message(HumanMessage("a\x00b"))
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [{"type": "text", "text": "a long result"}, {"type": "text", "text": "of a tool"}],
+        [{"type": "search_result", "content": [{"type": "text", "text": "a long result"}]}],
+        [
+            "a long result",
+            {"type": "text-plain", "text": "a long result", "mime_type": "text/plain"},
+        ],
+    ],
+    ids=["texts", "search result", "text file"],
+)
+def test_a_shortened_message_holds_its_whole_text_in_no_block(blocks: list[Any]) -> None:
+    message = to_message(ToolMessage(blocks, tool_call_id="c1", name="look", id="m1"))
+    short = message.shown_as("a […]", {**message.metadata, SHORTENED: 9})
+    assert "long result" not in str(to_langchain(short).content)
+
+
+def test_a_shortened_message_keeps_its_images() -> None:
+    message = to_message(SHAPES["image"])
+    short = message.shown_as("s", {**message.metadata, SHORTENED: 9})
+    assert [part["type"] for part in to_langchain(short).content] == ["text", "image"]  # type: ignore[index]

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from langchain.agents import create_agent
 from langchain.agents.middleware import (
     AgentMiddleware,
     HumanInTheLoopMiddleware,
     ModelRetryMiddleware,
     PIIMiddleware,
 )
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.runtime import Runtime
 from langgraph.types import Command
@@ -27,13 +24,8 @@ from rag_memory_plugins.errors import (
     UnknownArgument,
 )
 from rag_memory_plugins.langchain import MemoryMiddleware
+from tests.langchain.agents import Login, agent, orphans, say, stored, thread
 from tests.langchain.scripted import ScriptedModel, StreamingModel, texts
-
-
-def weather(city: str = "Lisbon") -> str:
-    """The weather of a city."""
-    return f"{city}: 21 degrees"
-
 
 LOOK = [("call_1", "weather", {"city": "Lisbon"})]
 
@@ -42,30 +34,6 @@ LOOK = [("call_1", "weather", {"city": "Lisbon"})]
 def ann(memory: Memory) -> Conversation:
     memory.conversation("acme", "ann", "monday").add("I moved to Lisbon in May")
     return memory.conversation("acme", "ann", "tuesday")
-
-
-def agent(model: ScriptedModel, *middleware: AgentMiddleware[Any, Any, Any], **options: Any) -> Any:
-    return create_agent(
-        model, tools=[weather], system_prompt="Be brief.", middleware=list(middleware), **options
-    )
-
-
-def say(text: str, **fields: Any) -> dict[str, Any]:
-    return {"messages": [HumanMessage(text, **fields)]}
-
-
-def thread(name: str = "t1") -> dict[str, Any]:
-    return {"configurable": {"thread_id": name}}
-
-
-def stored(conversation: Conversation) -> list[tuple[str, str]]:
-    return [(message.role, message.content) for message in conversation.messages()]
-
-
-def orphans(messages: Sequence[BaseMessage]) -> set[str | None]:
-    """Ids of tool calls without a result and of results without a call."""
-    calls = {c["id"] for m in messages if isinstance(m, AIMessage) for c in m.tool_calls}
-    return calls ^ {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
 
 
 TURN = [
@@ -380,12 +348,6 @@ def test_structured_output_is_kept(ann: Conversation) -> None:
     result = chat.invoke(say("where did I move?"))
     assert result["structured_response"] == Place(city="Lisbon")
     assert [role for role, _ in stored(ann)] == ["user", "assistant", "tool"]
-
-
-@dataclass
-class Login:
-    tenant: str
-    user: str = "ann"
 
 
 def by_login(runtime: Runtime[Login]) -> Namespace:

@@ -27,6 +27,7 @@ from rag_memory_plugins.langchain.rerankers import (
 )
 from rag_memory_plugins.langchain.retriever import MemoryRetriever
 from rag_memory_plugins.langchain.store import TenantStore
+from rag_memory_plugins.langchain.tools import memory_tools
 from rag_memory_plugins.langchain.trimming import TokenBudgetCompressor
 from rag_memory_plugins.langchain.vector_store import TenantVectorStore
 
@@ -46,4 +47,5 @@ __all__ = [
     "TokenBudgetCompressor",
     "as_chat_model",
     "as_embedder",
+    "memory_tools",
 ]

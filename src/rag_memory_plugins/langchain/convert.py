@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal, cast
 
@@ -26,12 +26,23 @@ from langchain_core.messages import (
 )
 from pydantic import BaseModel, ValidationError
 
+from rag_memory_plugins.langchain.marking import injected, said
+from rag_memory_plugins.memory.units import SHORTENED
 from rag_memory_plugins.types import Image, Message, Role, ToolCall
 
-__all__ = ["block", "fenced", "injected", "minted", "said", "same", "to_langchain", "to_message"]
+__all__ = [
+    "calls_of",
+    "injected",
+    "is_plain",
+    "minted",
+    "role_of",
+    "said",
+    "same",
+    "to_langchain",
+    "to_message",
+]
 
 KEY: Final = "langchain"
-MARK: Final = "rag_memory"  # on what we put into a prompt: the key core uses in a context
 _ROLES: Final[Mapping[str, Role]] = {
     "human": "user",
     "user": "user",
@@ -69,21 +80,31 @@ def to_message(message: BaseMessage) -> Message:
     """`message` as a `Message` with the same id; raises `InvalidMessage`, naming the field."""
     message = said(message_chunk_to_message(message))
     spoken = message.role if isinstance(message, ChatMessage) else message.type
-    role = _ROLES.get(spoken, "user")
+    role = role_of(message)
     plain = Message(
         role,
         str(message.text),
         id=message.id or "",
         name=message.name or (spoken if spoken not in _ROLES else None),
-        tool_calls=_calls(message) if role == "assistant" else (),
+        tool_calls=calls_of(message) if role == "assistant" else (),
         tool_call_id=(getattr(message, "tool_call_id", None) or message.name)
         if role == "tool"
         else None,
         images=tuple(_images(message.content)),
     )
+    if is_plain(message):
+        return plain
     wanted, back = _dump(message), _dump(_plain(plain))
     lost = {field: value for field, value in wanted.items() if back.get(field) != value}
     return replace(plain, metadata={KEY: lost}) if lost else plain
+
+
+def is_plain(message: BaseMessage) -> bool:
+    """Whether nothing of it could be lost: most of a history, which is converted every turn."""
+    if not isinstance(message.content, str) or message.additional_kwargs:
+        return False
+    calls = isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls)
+    return type(message) in (HumanMessage, SystemMessage, AIMessage) and not calls
 
 
 def to_langchain(message: Message, *, whole: bool = True) -> BaseMessage:
@@ -96,6 +117,8 @@ def to_langchain(message: Message, *, whole: bool = True) -> BaseMessage:
     if not whole or not isinstance(lost, Mapping):
         return plain
     data = {**_dump(plain), **lost}
+    if SHORTENED in message.metadata:
+        data["content"] = plain.content  # the stored blocks hold the whole text
     try:
         kind = _CLASSES[data.pop("type")]
         fields = {name: value for name, value in data.items() if name in kind.model_fields}
@@ -104,37 +127,9 @@ def to_langchain(message: Message, *, whole: bool = True) -> BaseMessage:
         return plain  # written by another version of LangChain; what was said is in the plain form
 
 
-def fenced(message: BaseMessage, blocks: Sequence[str]) -> BaseMessage:
-    """A copy of `message` with blocks of ours before what it says, marked as such.
-
-    The mark is in response_metadata, which is sent to no provider.
-    """
-    text = "\n\n".join(blocks)
-    content: Any = f"{text}\n\n{message.content}"
-    if not isinstance(message.content, str):
-        content = [{"type": "text", "text": text}, *message.content]
-    mark = {"said": said(message).content}
-    metadata = {**message.response_metadata, MARK: mark}
-    return message.model_copy(update={"content": content, "response_metadata": metadata})
-
-
-def block(blocks: Sequence[str]) -> BaseMessage:
-    """A user message of our blocks alone, which nobody said."""
-    return HumanMessage("\n\n".join(blocks), response_metadata={MARK: {}})
-
-
-def injected(message: BaseMessage) -> bool:
-    """Whether the whole message is ours."""
-    return message.response_metadata.get(MARK) == {}
-
-
-def said(message: BaseMessage) -> BaseMessage:
-    """`message` without the blocks that `fenced` put in."""
-    mark = message.response_metadata.get(MARK)
-    if not isinstance(mark, Mapping) or "said" not in mark:
-        return message
-    left = {k: v for k, v in message.response_metadata.items() if k != MARK}
-    return message.model_copy(update={"content": mark["said"], "response_metadata": left})
+def role_of(message: BaseMessage) -> Role:
+    """The role that a message is stored and counted under; an unknown one is the user's."""
+    return _ROLES.get(message.role if isinstance(message, ChatMessage) else message.type, "user")
 
 
 def same(message: Message) -> tuple[object, ...]:
@@ -170,7 +165,8 @@ def _call(call: ToolCall) -> dict[str, Any]:
     return {**fields, "args": call.arguments, "error": None, "type": "invalid_tool_call"}
 
 
-def _calls(message: BaseMessage) -> tuple[ToolCall, ...]:
+def calls_of(message: BaseMessage) -> tuple[ToolCall, ...]:
+    """The calls of an answer, those whose arguments are no JSON behind the others."""
     if not isinstance(message, AIMessage):
         return ()
     good = [

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
 from langchain_core.messages import HumanMessage
@@ -14,43 +13,36 @@ from langchain_core.messages import HumanMessage
 from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.errors import (
     BudgetTooSmall,
+    InvalidBudget,
     InvalidInput,
-    InvalidNamespace,
     MessageConflict,
+    PortalError,
 )
-from rag_memory_plugins.langchain.convert import injected, minted, to_message
-from rag_memory_plugins.langchain.prompt import (
-    Prompt,
-    arranged,
-    last_question,
-    question,
-    turn_start,
-)
-from rag_memory_plugins.memory.arguments import checked_conversation
-from rag_memory_plugins.memory.conversation import Conversation
-from rag_memory_plugins.memory.memory import Memory
-from rag_memory_plugins.namespace import Namespace
+from rag_memory_plugins.langchain.binding import Binding, Naming
+from rag_memory_plugins.langchain.call import Call
+from rag_memory_plugins.langchain.cleaning import storable
+from rag_memory_plugins.langchain.convert import minted, to_message
+from rag_memory_plugins.langchain.counting import BlockCounter, schema_tokens
+from rag_memory_plugins.langchain.fitting import Sent, Work, fitted_call
+from rag_memory_plugins.langchain.marking import made_up
+from rag_memory_plugins.langchain.prompt import Prompt, arranged, question, turn_start, unread
+from rag_memory_plugins.langchain.telling import Adjustment, marked, reason
+from rag_memory_plugins.langchain.tools import bound_tools, checked_suffix
+from rag_memory_plugins.langchain.turns import Turn, Turns
+from rag_memory_plugins.memory.arguments import checked_level
 from rag_memory_plugins.portal import strict
-from rag_memory_plugins.types import Level
+from rag_memory_plugins.tokens import REPLY_TOKENS
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langgraph.runtime import Runtime
 
-    from rag_memory_plugins.types import Message
+    from rag_memory_plugins.memory.conversation import Conversation
+    from rag_memory_plugins.memory.memory import Memory
+    from rag_memory_plugins.namespace import Namespace
+    from rag_memory_plugins.types import Level, Message
 
 __all__ = ["MemoryMiddleware"]
-
-_TURNS: Final = 256  # running turns remembered; one that falls out is recalled for again
-
-
-@dataclass
-class _Turn:
-    """A running turn: what stands round it in the prompt, and what was stored of it."""
-
-    key: tuple[str, ...]
-    prompt: Prompt | None = None
-    stored: dict[str, str] = field(default_factory=dict)  # digest by id
 
 
 class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
@@ -59,19 +51,24 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     Before every model call the request gets pins, history and what is recalled for the user's
     message; the agent's state is not rewritten. History comes from the state where a checkpointer
     or the caller supplies it, and from the log where they do not; nothing stands in it twice.
-    `budget` counts all of that and the user's message. The running turn (tool calls and results
-    since that message), the system prompt and tool schemas come on top: a turn is never cut.
-    History over the budget is left out of the request, oldest first, whole tool groups at a time.
+
+    `budget` is a hard limit for every model call: system prompt, schemas of tools and response
+    format, history, recalled text and the running turn. History goes first, oldest first; then
+    the turn's results of tools are shortened, then its oldest rounds go; see `fitting`. Only a
+    system prompt, schemas and question that are too much by themselves raise `BudgetTooSmall`.
+    What middleware behind this one adds to a request is not seen.
 
     The turn's messages are stored before the model is called, so a failing model loses nothing,
-    and its answer after `after_model` of the middleware listed behind this one. Put this one
-    first: then what the others (PII, human review) make of an answer is all that is ever stored;
-    behind them, their form replaces the model's at the end of the run. A message is known by its
-    LangChain id: tool rounds and resumed runs store nothing twice, and one that was changed under
-    its id takes the place of the stored one.
+    and its answer after `after_model` of the middleware listed behind this one: what they make of
+    an answer (PII, human review) is all that is ever stored; what those in front make of it
+    replaces it at the end of the run. A message is known by its LangChain id: tool rounds and
+    resumed runs store nothing twice. A memory that cannot be read costs the context, not the
+    turn: the answer's `response_metadata["context_adjustment"]` and an event say so. One that
+    cannot be written raises.
 
     `namespace` may be a function of the runtime: `lambda runtime: Namespace(...)` with what
-    `context=` brought. A run without the context it needs raises `InvalidNamespace`.
+    `context=` brought. A run without the context it needs raises `InvalidNamespace`. With `tools`
+    the agent gets `search_memory`, `remember` and `forget` for the same namespace.
 
     >>> import tempfile, pathlib
     >>> from rag_memory_plugins import open_memory
@@ -88,36 +85,20 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         memory: Memory | None = None,
         *,
         conversation: Conversation | None = None,
-        namespace: Namespace | Callable[[Runtime[Any]], Namespace] | None = None,
+        namespace: Namespace | Naming | None = None,
         budget: int | TokenBudget = 4000,
         level: Level = "user",
+        tools: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__()
-        if (memory is None) == (conversation is None):
-            raise InvalidInput(
-                "memory", memory, "pass conversation=, or a memory and namespace=; not both"
-            )
-        if memory is not None and not isinstance(memory, Memory):
-            raise InvalidInput("memory", memory, "pass what open_memory() gave")
-        if conversation is not None:
-            checked_conversation(conversation)
-        if memory is not None and not (isinstance(namespace, Namespace) or callable(namespace)):
-            raise InvalidNamespace(
-                "namespace", namespace, "pass a Namespace, or a function of the runtime"
-            )
-        if conversation is not None and namespace is not None:
-            raise InvalidNamespace("namespace", namespace, "the conversation has one already")
-        if memory is not None and isinstance(namespace, Namespace):
-            conversation = memory.conversation(namespace)
-        self._memory = memory
-        self._fixed = conversation
-        self._namespace = namespace
+        self._binding = Binding(memory, conversation, namespace)
         self._budget = TokenBudget.of(budget)
-        self._level: Level = level
+        self._level = checked_level(level)
         self._name = name
-        self._turns: OrderedDict[str, _Turn] = OrderedDict()
-        self._lock = threading.Lock()
+        self.tools = bound_tools(self._binding, level, checked_suffix(name)) if tools else []
+        self._turns = Turns()
+        self._schemas: tuple[list[Any], int] = ([], 0)
 
     @property
     def name(self) -> str:
@@ -125,7 +106,8 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return self._name or type(self).__name__
 
     def __repr__(self) -> str:
-        where = "by runtime" if self._fixed is None else repr(self._fixed.namespace.key)
+        fixed = self._binding.fixed
+        where = "by runtime" if fixed is None else repr(fixed.namespace.key)
         return f"{type(self).__name__}({where}, {self._budget.total} tokens)"
 
     def wrap_model_call(
@@ -134,9 +116,10 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any]:
         """Store the turn so far and call the model with the memory's context."""
-        conversation = self._conversation(request.runtime)
+        conversation = self._binding.of(request.runtime)
         before = self._aprepare(conversation, request)
-        return handler(conversation.portal.call(before, "wrap_model_call()"))
+        prepared, adjustment = conversation.portal.call(before, "wrap_model_call()")
+        return marked(handler(prepared), adjustment)
 
     async def awrap_model_call(
         self,
@@ -144,101 +127,127 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Async form of `wrap_model_call`."""
-        return await handler(await self._aprepare(self._conversation(request.runtime), request))
+        conversation = self._binding.of(request.runtime)
+        before = self._aprepare(conversation, request)
+        prepared, adjustment = await conversation.portal.acall(before)
+        return marked(await handler(prepared), adjustment)
 
     def after_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Store the model's answer."""
-        conversation = self._conversation(runtime)
+        conversation = self._binding.of(runtime)
         work = self._aafter(conversation, state["messages"], changed=False)
         conversation.portal.call(work, "after_model()")
 
     async def aafter_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Async form of `after_model`."""
-        await self._aafter(self._conversation(runtime), state["messages"], changed=False)
+        await self._aafter(self._binding.of(runtime), state["messages"], changed=False)
 
     def after_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Store what middleware in front of this one made of the answer since."""
-        conversation = self._conversation(runtime)
+        conversation = self._binding.of(runtime)
         work = self._aafter(conversation, state["messages"], changed=True)
         conversation.portal.call(work, "after_agent()")
 
     async def aafter_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Async form of `after_agent`."""
-        await self._aafter(self._conversation(runtime), state["messages"], changed=True)
-
-    def _conversation(self, runtime: Runtime[Any]) -> Conversation:
-        if self._fixed is not None:
-            return self._fixed
-        assert self._memory is not None  # the constructor saw to it
-        assert callable(self._namespace)
-        context = getattr(runtime, "context", None)
-        try:
-            namespace = self._namespace(runtime)
-        except InvalidNamespace:
-            raise
-        except Exception as error:  # the user's function: it may fail in any way, never open
-            raise InvalidNamespace(
-                "namespace", context, f"its function failed ({error!r}); was context= passed?"
-            ) from error
-        if not isinstance(namespace, Namespace):
-            raise InvalidNamespace("namespace", namespace, "the function must give a Namespace")
-        return self._memory.conversation(namespace)
+        await self._aafter(self._binding.of(runtime), state["messages"], changed=True)
 
     async def _aprepare(
         self, conversation: Conversation, request: ModelRequest[Any]
-    ) -> ModelRequest[Any]:
-        messages: list[BaseMessage] = list(request.messages)
-        ids = [minted(message) for message in messages]
-        start = turn_start(messages)
-        asked = last_question(messages)
-        running = self._turn(conversation.namespace.key, (*ids[:start], *ids[asked:][:1]))
+    ) -> tuple[ModelRequest[Any], Adjustment]:
+        """The request within the budget, and what it lost; on the portal."""
+        counter = BlockCounter(conversation.memory.counter)
+        compute = conversation.portal.acompute  # counting a long text takes a while
+        schemas = await compute(partial(self._schema_tokens, request, counter))
+        call = await compute(partial(Call.of, request, self._available, schemas, counter))
+        running = self._turns.of(conversation.namespace.key, call.key)
+        prompt = running.prompt if call.taken <= running.taken else None
         try:
-            if running.prompt is None:
-                running.prompt = await self._arecall(conversation, messages, start, asked)
+            if prompt is None:
+                prompt = await self._aread(conversation, call, running, counter, "auto")
         finally:
             # Whatever reading the memory came to, what the user said is kept.
-            await self._astore(conversation, messages[start:], running.stored, changed=True)
-        prompt = running.prompt.around(messages[start:])
-        return request.override(messages=prompt)  # type: ignore[arg-type]  # AnyMessage, at run time
+            await self._astore(conversation, call.said, running.stored, changed=True)
+        sent = await compute(partial(self._fitted, call, prompt, counter))
+        if sent.removed and prompt.mode == "full":
+            # Pins and the first goal stood in the history that had to go: now they come first.
+            prompt = await self._aread(conversation, call, running, counter, "balanced")
+            sent = await compute(partial(self._fitted, call, prompt, counter))
+        adjustment = Adjustment.of(sent, schemas, self._available)
+        adjustment.tell(conversation)
+        return request.override(messages=sent.messages), adjustment  # type: ignore[arg-type]  # AnyMessage, at run time
+
+    @property
+    def _available(self) -> int:
+        return self._budget.total - self._budget.completion
+
+    def _fitted(self, call: Call, prompt: Prompt, counter: BlockCounter) -> Sent:
+        room = self._available - call.schemas
+        work = Work(call.system, prompt.behind(call.carried), call.turn, room)
+        try:
+            return fitted_call(work, counter)
+        except BudgetTooSmall as error:
+            taken = f" (schemas of tools and response format take {call.schemas} of it)"
+            remedy = error.remedy + (taken if call.schemas else "")
+            raise BudgetTooSmall("budget", self._available, remedy) from error
+
+    async def _aread(
+        self,
+        conversation: Conversation,
+        call: Call,
+        running: Turn,
+        counter: BlockCounter,
+        mode: str,
+    ) -> Prompt:
+        """What stands round the running turn, read once a turn and kept for its tool rounds."""
+        emptied = self._turns.emptied
+        try:
+            prompt = await self._arecall(conversation, call, counter, mode)
+        except (InvalidInput, PortalError):
+            raise
+        except Exception as error:  # whatever a store raises: the turn goes on, and says so
+            return unread(call.history, reason(error))
+        self._turns.keep(running, prompt, call.taken, emptied)
+        return prompt
 
     async def _arecall(
-        self, conversation: Conversation, messages: list[BaseMessage], start: int, asked: int
+        self, conversation: Conversation, call: Call, counter: BlockCounter, mode: str
     ) -> Prompt:
         # The turn is not in the log yet, so the context holds nothing of it; after a resumed run
         # it is, and `arranged` leaves it out.
-        turn = messages[start:]
-        counter = conversation.memory.counter
-        said = counter.count_messages([to_message(m) for m in messages[start : asked + 1]])
-        budget = self._budget
-        if said >= budget.total:
-            raise BudgetTooSmall(
-                "budget", budget.total, f"the user's message alone has {said} tokens; raise it"
-            )
-        rest = budget.less(said)
-        context = await conversation.acontext(question(turn).strip(), rest, level=self._level)
-        return arranged(messages[:start], turn, context, counter)
+        limits = _limits(self._budget, call.taken, tools=call.tools)
+        if limits is None:
+            return Prompt(degraded=("nothing recalled: the budget has no room for it",))
+        asked = question(call.turn).strip()
+        acontext = partial(conversation.acontext, asked, level=self._level, mode=mode)
+        try:
+            context = await acontext(limits)
+        except BudgetTooSmall:
+            # The log ends with a question too large for this budget, which nobody answered.
+            context = await acontext(replace(limits, recent=0))
+        arrange = partial(arranged, call.history, call.turn, context, counter)
+        return await conversation.portal.acompute(arrange)
 
-    def _turn(self, where: str, key: tuple[str, ...]) -> _Turn:
-        with self._lock:
-            running = self._turns.get(where)
-            if running is None or running.key != key:
-                running = self._turns[where] = _Turn(key)
-            self._turns.move_to_end(where)
-            while len(self._turns) > _TURNS:
-                self._turns.popitem(last=False)
-            return running
+    def _schema_tokens(self, request: ModelRequest[Any], counter: BlockCounter) -> int:
+        """Tokens of the request's schemas; an agent passes the same objects with every call."""
+        parts = [*request.tools, request.response_format, counter.name]
+        known, tokens = self._schemas
+        if len(known) != len(parts) or any(a is not b for a, b in zip(known, parts, strict=True)):
+            tokens = schema_tokens(request.tools, request.response_format, counter)
+            self._schemas = (parts, tokens)
+        return tokens
 
     async def _aafter(
         self, conversation: Conversation, messages: Sequence[BaseMessage], *, changed: bool
     ) -> None:
-        with self._lock:
-            running = self._turns.get(conversation.namespace.key)
-        stored = running.stored if running is not None else {}
+        stored = self._turns.stored(conversation.namespace.key)
         # What the user said is stored before the call, as the request has it: a middleware in front
         # of this one may have redacted there what the state still holds.
         turn = messages[turn_start(messages) :]
         answered = [message for message in turn if not isinstance(message, HumanMessage)]
         await self._astore(conversation, answered, stored, changed=changed)
+        if changed:
+            self._turns.end(conversation.namespace.key)
 
     async def _astore(
         self,
@@ -252,7 +261,7 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             minted(message)
         new = [
             message
-            for message in (to_message(item) for item in turn if not injected(item))
+            for message in (to_message(storable(item)) for item in turn if not made_up(item))
             if message.id not in stored or (changed and stored[message.id] != message.digest)
         ]
         if new:
@@ -261,6 +270,22 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             except MessageConflict:
                 await _areplace(conversation, new)
             stored.update((message.id, message.digest) for message in new)
+
+
+def _limits(budget: TokenBudget, taken: int, *, tools: bool) -> TokenBudget | None:
+    """What is left for memory beside the `taken` tokens; None if nothing is.
+
+    In an agent with tools what is recalled takes at most half of it: their results come later.
+    """
+    try:
+        left = replace(budget, system=0, question=0).less(taken + REPLY_TOKENS)
+    except InvalidBudget:
+        return None
+    half = left.available // 2
+    stated = left.retrieved is not None or "retrieved" in left.most
+    if not tools or stated or left.least.get("retrieved", 0) > half:
+        return left
+    return replace(left, most={**left.most, "retrieved": half})
 
 
 async def _areplace(conversation: Conversation, messages: list[Message]) -> None:
