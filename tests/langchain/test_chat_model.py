@@ -10,12 +10,13 @@ from langchain_core.language_models import FakeListChatModel, GenericFakeChatMod
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.graph import START, MessagesState, StateGraph
+from pydantic import PrivateAttr
 
 from rag_memory_plugins.errors import ChatModelError, InvalidInput
 from rag_memory_plugins.langchain import as_chat_model
 from rag_memory_plugins.ports import ChatModel
 from rag_memory_plugins.retrieval.rerank import LLMReranker
-from rag_memory_plugins.types import Message, ToolCall
+from rag_memory_plugins.types import Image, Message, ToolCall
 from tests.langchain.scripted import ScriptedModel, StreamingModel, texts
 
 ASKED = [Message("system", "Be short."), Message("user", "Where?")]
@@ -51,6 +52,54 @@ async def test_tool_calls_are_kept_both_ways():
     _, call, result = model.asked[0]
     assert call.tool_calls[0]["args"] == {"city": "Rome"}
     assert result.tool_call_id == "call_1"
+
+
+async def test_blocks_of_an_answer_come_out_as_text_and_go_back_as_they_were():
+    thought = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    content = [thought, {"type": "text", "text": "In "}, {"type": "text", "text": "Lisbon."}]
+    model = ScriptedModel(AIMessage(content), "Yes.")
+    answer = await as_chat_model(model).achat(ASKED)
+    await as_chat_model(model).achat([*ASKED, answer, Message("user", "Sure?")])
+    assert answer.content == "In Lisbon."
+    assert model.asked[1][2].content == content
+
+
+async def test_images_go_in_as_blocks():
+    model = ScriptedModel("A crane.")
+    await as_chat_model(model).achat(
+        [Message("user", "This?", images=(Image("https://a.b/c.png"),))]
+    )
+    assert model.asked[0][0].content == [
+        {"type": "text", "text": "This?"}, {"type": "image", "url": "https://a.b/c.png"}
+    ]  # fmt: skip
+
+
+async def test_an_answer_that_cannot_be_read_is_a_chat_model_error():
+    with pytest.raises(ChatModelError, match="NUL"):
+        await as_chat_model(ScriptedModel("a\x00b")).achat(ASKED)
+
+
+class Slow(ScriptedModel):
+    """Answers when it is let go."""
+
+    _go: threading.Event = PrivateAttr(default_factory=threading.Event)
+
+    def _generate(self, messages, *args, **kwargs):
+        self._go.wait(30)
+        return super()._generate(messages)
+
+
+async def test_whoever_waits_no_longer_is_free_at_once_and_the_loop_too():
+    model = Slow("late", "in time")
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(as_chat_model(model).achat(ASKED), 0.01)
+    model._go.set()
+    assert (await as_chat_model(model).achat(ASKED)).content in ("late", "in time")
+
+
+async def test_a_models_own_time_out_is_a_chat_model_error():
+    with pytest.raises(ChatModelError, match="30 seconds"):
+        await as_chat_model(ScriptedModel(TimeoutError("30 seconds"))).achat(ASKED)
 
 
 async def test_langchains_own_fakes_work():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -52,3 +54,16 @@ def bob(memory: Memory) -> Conversation:
     """The same of another tenant's."""
     memory.conversation("globex", "bob", "monday").add("I moved to Oslo in June")
     return memory.conversation("globex", "bob", "tuesday")
+
+
+@pytest.fixture(autouse=True)
+def closed_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """LlamaIndex's sync side makes an event loop where there is none, and never closes it."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        yield  # pytest-asyncio brings its own
+        return
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()

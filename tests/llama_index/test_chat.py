@@ -137,6 +137,17 @@ def test_the_same_object_asked_again_is_asked_again(memory: Memory) -> None:
     assert texts(llm.asked[1])[-1] == ("user", "and now?")
 
 
+def test_an_answer_that_a_model_gives_twice_is_stored_twice(memory: Memory) -> None:
+    class Cached(MockLLM):
+        def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+            return given
+
+    given = ChatResponse(message=ChatMessage("go on?", role="assistant"))
+    for _ in range(2):
+        chat(memory, Cached(), "yes", MONDAY)
+    assert said(memory) == [("user", "yes"), ("assistant", "go on?")] * 2
+
+
 def test_a_system_message_goes_first_and_is_not_stored(memory: Memory) -> None:
     llm = ScriptedLLM("noted")
     prompt = [ChatMessage("Be brief.", role="system"), ChatMessage("Be kind.", role="developer")]

@@ -1,4 +1,4 @@
-"""The memory as LangChain parts: middleware, retrievers, compressors, models.
+"""The memory as LangChain parts: middleware, store, history, retrievers, compressors, models.
 
 Needs the extra `langchain`.
 
@@ -14,10 +14,20 @@ try:
 except ImportError as error:
     raise MissingExtra("langchain", "rag_memory_plugins.langchain") from error
 
+from rag_memory_plugins.langchain.chat import Answer, achat, chat
 from rag_memory_plugins.langchain.chat_model import as_chat_model
+from rag_memory_plugins.langchain.checkpointer import TenantCheckpointer, run_context
 from rag_memory_plugins.langchain.compressors import NeighbourCompressor, TenantGuardCompressor
 from rag_memory_plugins.langchain.embedding import LocalEmbeddings, as_embedder
+from rag_memory_plugins.langchain.history import LogChatMessageHistory
 from rag_memory_plugins.langchain.hybrid import HybridRetriever
+from rag_memory_plugins.langchain.importing import (
+    Imported,
+    aimport_checkpoints,
+    aimport_history,
+    import_checkpoints,
+    import_history,
+)
 from rag_memory_plugins.langchain.middleware import MemoryMiddleware
 from rag_memory_plugins.langchain.rerankers import (
     CohereRerank,
@@ -32,20 +42,31 @@ from rag_memory_plugins.langchain.trimming import TokenBudgetCompressor
 from rag_memory_plugins.langchain.vector_store import TenantVectorStore
 
 __all__ = [
+    "Answer",
     "CohereRerank",
     "CrossEncoderRerank",
     "HybridRerank",
     "HybridRetriever",
+    "Imported",
     "LocalEmbeddings",
+    "LogChatMessageHistory",
     "MemoryMiddleware",
     "MemoryRetriever",
     "NeighbourCompressor",
     "Rerank",
+    "TenantCheckpointer",
     "TenantGuardCompressor",
     "TenantStore",
     "TenantVectorStore",
     "TokenBudgetCompressor",
+    "achat",
+    "aimport_checkpoints",
+    "aimport_history",
     "as_chat_model",
     "as_embedder",
+    "chat",
+    "import_checkpoints",
+    "import_history",
     "memory_tools",
+    "run_context",
 ]

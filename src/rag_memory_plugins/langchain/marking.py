@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import BaseMessage, HumanMessage
 
-__all__ = ["Block", "alone", "blocks_of", "fenced", "injected", "made_up", "said"]
+__all__ = ["MARK", "Block", "alone", "blocks_of", "fenced", "injected", "made_up", "said"]
 
 Block: TypeAlias = tuple[str, str]
 """Text of ours for a prompt: the part of a context it is ("recalled", "anchors"), and the text."""

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 from llama_index.core.llms.llm import LLM
 
 from rag_memory_plugins.budget import TokenBudget
-from rag_memory_plugins.errors import BudgetTooSmall, InvalidInput, InvalidNamespace
+from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.llama_index import events
-from rag_memory_plugins.llama_index.convert import known_ids, render
-from rag_memory_plugins.llama_index.history import held
-from rag_memory_plugins.llama_index.sessions import Sessions, said_in
-from rag_memory_plugins.memory.arguments import checked_level
+from rag_memory_plugins.llama_index.convert import render
+from rag_memory_plugins.llama_index.sessions import said_in
+from rag_memory_plugins.memory.asking import aanswered, aask, checked_conversation
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.memory import Memory
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.portal import blocking_function, strict
 from rag_memory_plugins.results import Context
-from rag_memory_plugins.types import Level, Message
+from rag_memory_plugins.types import Level
 
 __all__ = ["Answer", "achat", "chat"]
 
@@ -122,23 +121,17 @@ async def _abegin(
     level: Level,
 ) -> _Turn:
     """Store what was said, and make the context of it."""
-    chats = _checked(llm, messages, namespace)
+    chats = _checked(llm, messages)
+    conversation = checked_conversation(memory, namespace)
     if not use_memory:
         return _Turn(chats, None, None)
-    sessions = Sessions(memory, namespace.tenant, namespace.user)
-    conversation = sessions.conversation(namespace.session)
-    limits = _asking(memory.budget if budget is None else TokenBudget.of(budget))
-    checked_level(level)
     prompts = [chat for chat in chats if chat.role in _SYSTEM]
     prompt = ChatMessage(role=MessageRole.SYSTEM, blocks=[b for c in prompts for b in c.blocks])
-    again = bool(known_ids(chats[-1:]))
     said = said_in(conversation, [chat for chat in chats if chat.role not in _SYSTEM])
     if not said_in(conversation, chats[-1:]):
         raise InvalidInput("messages", chats[-1].content, "a memory put this in; nobody said it")
     system = prompt.content or ""
-    _check_room(memory, limits, system, said[-1])
-    await _astore(conversation, said, again=again)
-    context = await conversation.acontext(said[-1].content, limits, system=system, level=level)
+    context = await aask(conversation, said, system=system, budget=budget, level=level)
     events.assembled(namespace.key, context)
     shown = context.messages[1:] if system else context.messages
     return _Turn([*([prompt] if prompts else []), *render(shown)], conversation, context)
@@ -147,9 +140,8 @@ async def _abegin(
 async def _aend(turn: _Turn, response: ChatResponse) -> Answer:
     """Store the answer."""
     if turn.conversation is not None:
-        said = said_in(turn.conversation, [response.message])
-        if said:
-            await turn.conversation.aadd(said)
+        for message in said_in(turn.conversation, [response.message]):
+            await aanswered(turn.conversation, message)
     return Answer(response, turn.context)
 
 
@@ -157,14 +149,11 @@ _begin = blocking_function(_abegin)
 _end = blocking_function(_aend)
 
 
-def _checked(llm: object, messages: object, namespace: object) -> list[ChatMessage]:
+def _checked(llm: object, messages: object) -> list[ChatMessage]:
     """The messages as a list that ends with the user's. Raises before anything is stored."""
     if not isinstance(llm, LLM):
         got = f"{type(llm).__module__}.{type(llm).__name__}"
         raise InvalidInput("llm", got, "pass a LlamaIndex LLM")
-    if not isinstance(namespace, Namespace):
-        remedy = "pass Namespace(tenant, user, session)"
-        raise InvalidNamespace("namespace", namespace, remedy)
     given: object = ChatMessage(messages) if isinstance(messages, str) else messages
     chats = [given] if isinstance(given, ChatMessage) else given
     if not isinstance(chats, Sequence) or not all(isinstance(c, ChatMessage) for c in chats):
@@ -173,35 +162,6 @@ def _checked(llm: object, messages: object, namespace: object) -> list[ChatMessa
         ends = chats[-1].role.value if chats else chats
         raise InvalidInput("messages", ends, "end them with what the user says")
     return list(chats)
-
-
-def _asking(budget: TokenBudget) -> TokenBudget:
-    """A budget whose contexts hold the question, even one without recent turns."""
-    if budget.recent != 0:
-        return budget
-    return replace(budget.less(1), total=budget.total, recent=1)
-
-
-def _check_room(memory: Memory, budget: TokenBudget, system: str, question: Message) -> None:
-    """Refuse what no context could hold before it is stored."""
-    prompt = [Message("system", system)] if system else []
-    room = budget.total - budget.completion - (0 if system else budget.system)
-    needed = memory.counter.count_messages([*prompt, question])
-    if needed > room:
-        what = "the system message and the user's message take"
-        raise BudgetTooSmall("budget", room, f"{what} {needed} tokens; raise it")
-
-
-async def _astore(conversation: Conversation, said: Sequence[Message], *, again: bool) -> None:
-    """Store what the log does not hold yet; `again`: the last message is an object of a log."""
-    *history, last = said
-    log = await (conversation.amessages() if history else conversation.arecent(1))
-    new = history[len(held(log, history)) :]
-    # Asked before and not answered: a retry. Answered, the same object is asked once more.
-    if new or not held(log[-1:], [last]):
-        new.append(replace(last, id="", time=None) if again else last)  # type: ignore[arg-type]
-    if new:
-        await conversation.aadd(new)
 
 
 _SYSTEM: Final = (MessageRole.SYSTEM, MessageRole.DEVELOPER)

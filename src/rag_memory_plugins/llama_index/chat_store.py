@@ -12,10 +12,10 @@ from pydantic import PrivateAttr
 
 from rag_memory_plugins.errors import InvalidInput, nearest
 from rag_memory_plugins.llama_index.convert import to_chat
-from rag_memory_plugins.llama_index.history import held
 from rag_memory_plugins.llama_index.sessions import Sessions, said_in
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.memory import Memory
+from rag_memory_plugins.memory.overlapping import held
 from rag_memory_plugins.namespace import SharedUser
 from rag_memory_plugins.portal import strict
 from rag_memory_plugins.ports import StoredMessage

@@ -16,6 +16,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from pydantic import ValidationError
 
 from rag_memory_plugins.llama_index.blocks import COUNTED, KEY, calls, dump, images, plain
+from rag_memory_plugins.memory.joining import joined
 from rag_memory_plugins.memory.units import SHORTENED
 from rag_memory_plugins.types import Message, Role
 
@@ -185,48 +186,35 @@ def to_chat(message: Message, *, whole: bool = True) -> ChatMessage:
 def render(messages: Sequence[Message], *, answers: bool = True) -> list[ChatMessage]:
     """The messages of a `Context` as chat messages.
 
-    A block of ours joins the user message beside it, because several providers and most local
-    chat templates refuse two user messages in a row; where there is none it stands alone. Blocks
-    that no budget counts (documents, audio, thinking) stay only from the last user message on, and
-    without `answers` in that message alone.
+    Blocks that no budget counts (documents, audio, thinking) stay only from the last user message
+    on, and without `answers` in that message alone.
     """
     last_user = max((i for i, m in enumerate(messages) if m.role == "user"), default=0)
-    spoken = [i for i, m in enumerate(messages) if m.role == "user" and not _injected(m)]
+    spoken = [i for i, m in enumerate(messages) if m.role == "user" and INJECTED not in m.metadata]
     last_user = spoken[-1] if spoken else last_user
     chats: list[ChatMessage] = []
-    waiting: list[Message] = []
-    for index, message in enumerate(messages):
-        if _injected(message):
-            if chats and index - 1 in spoken:
-                chats[-1] = _joined([message], chats[-1], messages[index - 1])
-            else:
-                waiting.append(message)
+    for place, made in joined(messages):
+        blocks = [message.content for message in made]
+        if place is None:
+            chats.append(_alone(blocks))
             continue
-        chat = to_chat(message, whole=index >= last_user if answers else index == last_user)
-        if waiting and message.role == "user":
-            chat = _joined(waiting, chat, message)
-        elif waiting:
-            chats.append(_alone(waiting))
-        waiting = []
-        chats.append(chat)
-    return [*chats, _alone(waiting)] if waiting else chats
+        whole = place >= last_user if answers else place == last_user
+        chat = to_chat(messages[place], whole=whole)
+        chats.append(_joined(blocks, chat, messages[place]) if blocks else chat)
+    return chats
 
 
-def _injected(message: Message) -> bool:
-    return INJECTED in message.metadata
-
-
-def _joined(fences: Sequence[Message], chat: ChatMessage, source: Message) -> ChatMessage:
-    blocks = [*(TextBlock(text=fence.content) for fence in fences), *chat.blocks]
-    joined = ChatMessage(
+def _joined(fences: Sequence[str], chat: ChatMessage, source: Message) -> ChatMessage:
+    blocks = [*(TextBlock(text=fence) for fence in fences), *chat.blocks]
+    both = ChatMessage(
         role=chat.role, blocks=blocks, additional_kwargs=dict(chat.additional_kwargs)
     )
-    _identities.remember(joined, source)
-    return joined
+    _identities.remember(both, source)
+    return both
 
 
-def _alone(fences: Sequence[Message]) -> ChatMessage:
-    blocks = [TextBlock(text=fence.content) for fence in fences]
+def _alone(fences: Sequence[str]) -> ChatMessage:
+    blocks = [TextBlock(text=fence) for fence in fences]
     chat = ChatMessage(role=MessageRole.USER, blocks=blocks)
     _identities.remember(chat, None)
     return chat

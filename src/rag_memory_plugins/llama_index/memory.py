@@ -16,10 +16,10 @@ from rag_memory_plugins.errors import BudgetTooSmall
 from rag_memory_plugins.llama_index import events, trust
 from rag_memory_plugins.llama_index.compat import SEES_RUNS, memory_of_run
 from rag_memory_plugins.llama_index.convert import put_in, render, to_chat, to_messages
-from rag_memory_plugins.llama_index.history import aknown, aunknown
 from rag_memory_plugins.llama_index.turn import Asked, Turn, beside, since_question
 from rag_memory_plugins.memory.arguments import checked_conversation
 from rag_memory_plugins.memory.conversation import Conversation
+from rag_memory_plugins.memory.overlapping import aknown, aunknown
 from rag_memory_plugins.memory.units import SHORTENED
 from rag_memory_plugins.portal import blocking, strict
 from rag_memory_plugins.results import Context
