@@ -287,6 +287,21 @@ def test_a_rebuild_puts_every_vector_again(memory, shelf):
     assert set(shelf.held) == before
 
 
+def test_items_are_proposed_as_messages_are(memory, shelf):
+    from rag_memory_plugins.langchain import TenantStore
+
+    store = TenantStore(memory, "acme")
+    for number, text in enumerate(SAID):
+        store.put(("bought",), str(number), {"text": text})
+    memory.settle()
+    found = store.search(("bought",), query="the piano of Cairo", limit=1)
+    assert found[0].value == {"text": "In Cairo I bought a piano."}
+    assert shelf.asked == 1
+    store.put(("bought",), found[0].key, {"text": "In Cairo I sold it."})
+    memory.settle()
+    assert len(shelf.held) == len(SAID)
+
+
 def test_a_store_serves_a_readonly_memory(opened, shelf, tmp_path):
     memory = opened(embedder=WordEmbedder(), index=shelf)
     fill(memory)

@@ -28,6 +28,7 @@ from rag_memory_plugins.langchain.importing import (
     import_checkpoints,
     import_history,
 )
+from rag_memory_plugins.langchain.index import as_index
 from rag_memory_plugins.langchain.middleware import MemoryMiddleware
 from rag_memory_plugins.langchain.rerankers import (
     CohereRerank,
@@ -64,6 +65,7 @@ __all__ = [
     "aimport_history",
     "as_chat_model",
     "as_embedder",
+    "as_index",
     "chat",
     "import_checkpoints",
     "import_history",

@@ -11,7 +11,7 @@ from langchain_core.vectorstores import VectorStore
 from rag_memory_plugins.errors import InvalidFilter, InvalidInput
 from rag_memory_plugins.retrieval.tenancy import TENANT
 
-__all__ = ["Form", "Stated", "form_of"]
+__all__ = ["Form", "Stated", "form_of", "kind_of"]
 
 Form: TypeAlias = Callable[[str, Any], Any]
 """(tenant, what the caller stated or None) -> a filter by which both hold."""
@@ -44,26 +44,34 @@ def by_operators(tenant: str, stated: Any) -> dict[str, Any]:
 
 
 _FORMS: Final[Mapping[str, Form]] = {"function": by_function, "operators": by_operators}
-_KNOWN: Final[Mapping[str, Form]] = {
-    "InMemoryVectorStore": by_function,
-    "Chroma": by_operators,
-    "PGVector": by_operators,
-    "PineconeVectorStore": by_operators,
+_KNOWN: Final[Mapping[str, str]] = {
+    "InMemoryVectorStore": "function",
+    "Chroma": "operators",
+    "PGVector": "operators",
+    "PineconeVectorStore": "operators",
 }
 """By class name, so that none of their packages is imported."""
 
 
-def form_of(store: VectorStore, stated: Stated) -> Form | None:
-    """How to ask `store`; None if nobody knows. Raises `InvalidInput`."""
+def kind_of(store: VectorStore, stated: Any) -> Any:
+    """How `store` is asked: "function", "operators", the caller's function; None: nobody knows.
+
+    Raises `InvalidInput`.
+    """
     if stated is None:
         names = (kind.__name__ for kind in type(store).__mro__)
         return next((_KNOWN[name] for name in names if name in _KNOWN), None)
-    if isinstance(stated, str) and stated in _FORMS:
-        return _FORMS[stated]
-    if not callable(stated):
-        remedy = "pass 'function', 'operators', or a function of tenant and filter"
-        raise InvalidInput("filter", stated, remedy)
-    return stated
+    if callable(stated) or (isinstance(stated, str) and stated in _FORMS):
+        return stated
+    remedy = "pass 'function', 'operators', or a function that makes the store's filter"
+    raise InvalidInput("filter", stated, remedy)
+
+
+def form_of(store: VectorStore, stated: Stated) -> Form | None:
+    """How to ask `store` for a tenant's; None if nobody knows. Raises `InvalidInput`."""
+    kind = kind_of(store, stated)
+    form: Form | None = _FORMS[kind] if isinstance(kind, str) else kind
+    return form
 
 
 def _tenant_in(stated: object) -> tuple[object] | None:

@@ -1,20 +1,72 @@
-"""The name of a vector in a store outside: a UUID that tells whose it is and of which message.
+"""What a framework's vector store keeps of a message, and what of it is read back.
 
-Eight bytes of a hash of log and user, six of the message's number, two of the piece. The name alone
-is therefore enough to know a message again, and to see that it is the asking user's.
+A vector's name is a UUID that tells whose it is and of which message: eight bytes of a hash of log
+and user, six of the message's number, two of the piece. The name alone is therefore enough to know
+a message again, and to see that it is the asking user's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from rag_memory_plugins.namespace import Scope
+from rag_memory_plugins.errors import InvalidInput
+from rag_memory_plugins.retrieval.tenancy import TENANT
 
-__all__ = ["owner_key", "point_id", "seqs_of"]
+if TYPE_CHECKING:
+    from rag_memory_plugins.namespace import Scope
+    from rag_memory_plugins.ports import RemovedPoint
 
-PIECES = 1 << 16
+__all__ = ["Bridge", "named", "point_id", "seqs_of"]
+
+OWNER: Final = "rag_memory_owner"
+SESSION: Final = "rag_memory_session"
+_PIECES: Final = 1 << 16
+
+
+class Bridge:
+    """What every framework's store has that serves as a `ports.VectorStore`.
+
+    It serves one log, one call at a time: many stores are not made for threads.
+    """
+
+    def __init__(self, name: object, kind: str) -> None:
+        chosen = kind if name is None else name
+        if not isinstance(chosen, str) or not chosen:
+            raise InvalidInput("name", name, "pass a name, a str")
+        self.name = chosen
+        self.log = ""
+        self.one = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    async def aopen(self, log: str, dimension: int) -> None:
+        """Begin to serve a log. Raises `InvalidInput` when it serves another."""
+        if self.log not in ("", log):
+            remedy = "it serves a memory already; wrap the store once for each memory"
+            raise InvalidInput("index", self.name, remedy)
+        self.log = log
+
+    async def aclose(self) -> None:
+        """Nothing: the store is the caller's."""
+
+    def ids_of(self, points: Iterable[RemovedPoint]) -> list[str]:
+        """The names of all their vectors."""
+        return [
+            point_id(self.log, point.scope, point.seq, piece)
+            for point in points
+            for piece in range(point.pieces)
+        ]
+
+
+def named(log: str, scope: Scope, session: str | None) -> dict[str, str]:
+    """The metadata of a user's vectors, by which they are asked for; without a session, all."""
+    owner = {TENANT: scope.tenant, OWNER: owner_key(log, scope)}
+    return owner if session is None else {**owner, SESSION: session}
 
 
 def owner_key(log: str, scope: Scope) -> str:
@@ -25,16 +77,18 @@ def owner_key(log: str, scope: Scope) -> str:
 def point_id(log: str, scope: Scope, seq: int, piece: int) -> str:
     """The name of one vector; the same whenever it is asked for.
 
+    >>> from rag_memory_plugins.namespace import Scope
     >>> point_id("log", Scope("acme", "ann"), 7, 0)[-12:]
     '000000070000'
     """
-    mark = _mark(log, scope) + seq.to_bytes(6, "big") + (piece % PIECES).to_bytes(2, "big")
+    mark = _mark(log, scope) + seq.to_bytes(6, "big") + (piece % _PIECES).to_bytes(2, "big")
     return str(UUID(bytes=mark))
 
 
 def seqs_of(ids: Iterable[str], log: str, scope: Scope) -> tuple[list[int], int]:
     """(seqs that these names stand for, each once; how many names were not this user's).
 
+    >>> from rag_memory_plugins.namespace import Scope
     >>> scope = Scope("acme", "ann")
     >>> seqs_of([point_id("log", scope, 7, 0), point_id("log", scope, 7, 1), "x"], "log", scope)
     ([7], 1)
