@@ -307,11 +307,15 @@ def test_the_default_is_an_embedder_that_names_its_model():
 
 
 class Counting(MiniLM):
-    """The real one, with a list of the queries that reached it."""
+    """The real one, with lists of the queries and of the documents that reached it."""
 
     def __init__(self):
         super().__init__(threads=1)
-        self.asked = []
+        self.asked, self.embedded = [], []
+
+    async def aencode_documents(self, texts):
+        self.embedded += texts
+        return await super().aencode_documents(texts)
 
     async def aencode_query(self, text):
         self.asked.append(text)
@@ -330,6 +334,43 @@ async def test_a_query_asked_again_is_not_embedded_again(counting):
     first = await cached.aembed_query("word")
     assert (await cached.aembed_query("word")).tobytes() == first.tobytes()
     assert counting.asked == ["word"]
+
+
+async def test_what_was_asked_is_a_document_to_the_last_bit_without_another_run(counting, minilm):
+    cached = CachedEmbedder(counting)
+    passages = "The boat is green. It was sold to Ann in Porto last May. " * 4
+    texts = [SHORT[0], passages, words(300), "it", "never asked"]
+    for text in texts[:-1]:
+        await cached.aencode_query(text)
+    made = await cached.aencode_documents(texts)
+    assert [bits(one) for one in made] == [
+        bits(one) for one in await minilm.aencode_documents(texts)
+    ]
+    assert counting.embedded == [passages, words(300), "never asked"]
+
+
+def bits(encoded):
+    kept = (encoded.vectors, encoded.tokens, encoded.passages)
+    return [part.tobytes() for part in kept], encoded.spans
+
+
+class Apart:
+    """Asks and tells by vectors of its own for each, and says nothing of either."""
+
+    fingerprint, dimension = "apart", 2
+
+    async def aembed_query(self, text):
+        return np.array([1, 0], np.float32)
+
+    async def aembed_documents(self, texts):
+        return [np.array([[0, 1]], np.float32) for _ in texts]
+
+
+async def test_where_queries_and_documents_differ_what_was_asked_is_embedded_as_a_document():
+    cached = CachedEmbedder(Apart())
+    await cached.aencode_query("word")
+    made = await cached.aencode_documents(["word"])
+    assert made[0].vectors.tolist() == [[0, 1]]
 
 
 async def test_the_cache_forgets_the_query_that_was_longest_unused(counting):

@@ -190,6 +190,8 @@ class TiktokenCounter(_Counter):
         return tokens + self._count(text[start:])
 
     def _count(self, text: str) -> int:
+        if "\n" not in text:
+            return self._line(text)
         *lines, last = _LINE_END.split(text)
         return sum(map(self._line, [f"{line}\n" for line in lines])) + self._line(last)
 

@@ -77,6 +77,9 @@ class Image:
             raise InvalidMessage("images.detail", self.detail, "pass 'auto', 'low' or 'high'")
 
 
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 @dataclass(frozen=True, repr=False)
 class Message:
     """One turn of a conversation.
@@ -170,20 +173,21 @@ class Message:
         return cls(**values)
 
     @classmethod
-    def restored(cls, values: dict[str, Any]) -> Message:
+    def restored(cls, more: Mapping[str, Any] | None, **values: Any) -> Message:
         """A message from a store: its fields were checked and its digest made when it was said.
 
-        A search reads dozens of messages; checking each again would take longer than ranking.
+        `more` are its tools, images and metadata, as `to_dict` has them. A search reads hundreds of
+        messages; checking each again would take longer than ranking.
         """
         message = object.__new__(cls)
-        calls, images = values.get("tool_calls", ()), values.get("images", ())
-        message.__dict__.update(
-            values,
-            tool_call_id=values.get("tool_call_id"),
-            tool_calls=tuple([ToolCall(**call) for call in calls]),
-            images=tuple([Image(**image) for image in images]),
-            metadata=MappingProxyType(values.get("metadata", {})),
-        )
+        message.__dict__.update(values, tool_calls=(), tool_call_id=None, images=(), metadata=_NONE)
+        if more:
+            message.__dict__.update(
+                tool_call_id=more.get("tool_call_id"),
+                tool_calls=tuple([ToolCall(**call) for call in more.get("tool_calls", ())]),
+                images=tuple([Image(**image) for image in more.get("images", ())]),
+                metadata=MappingProxyType(more.get("metadata", {})),
+            )
         return message
 
     def shown_as(self, content: str, metadata: Mapping[str, Any]) -> Message:

@@ -15,7 +15,13 @@ from rag_memory_plugins.retrieval.corpus import Corpus, Row
 from rag_memory_plugins.retrieval.cues import cues_of
 from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.fusion import best_of
-from rag_memory_plugins.retrieval.late import LOSS_BEFORE, late_scores, token_weights
+from rag_memory_plugins.retrieval.late import (
+    LONG,
+    LOSS_AFTER,
+    LOSS_BEFORE,
+    late_scores,
+    token_weights,
+)
 from rag_memory_plugins.retrieval.lexical import bm25, terms_of
 from rag_memory_plugins.retrieval.ordering import diversified
 from rag_memory_plugins.retrieval.retriever import Question, rank
@@ -485,6 +491,21 @@ def test_what_is_alone_in_its_session_is_lent_nothing():
     assert raw.tolist() == pytest.approx([0, 1, LOSS_BEFORE[0]])
     assert own.tolist() == pytest.approx([0, 1, 0])
     assert has.all()
+
+
+def test_a_long_message_lends_its_tokens_to_none_and_is_lent_those_of_short_ones():
+    corpus = corpus_of("x", " ".join(f"word{n}" for n in range(LONG + 1)), "x")
+    tokens = [UP, EAST, np.concatenate([EAST, NORTH])]
+    raw, own, _ = late_scores(
+        corpus, np.arange(3), NORTH, np.ones(1, np.float32), lambda r: [tokens[at] for at in r]
+    )
+    assert raw.tolist() == pytest.approx([LOSS_AFTER[1], LOSS_AFTER[0], 1])
+    assert own.tolist() == pytest.approx([0, 0, 1])
+    tokens = [UP, np.concatenate([EAST, NORTH]), UP]
+    raw, _, _ = late_scores(
+        corpus, np.arange(3), NORTH, np.ones(1, np.float32), lambda r: [tokens[at] for at in r]
+    )
+    assert raw.tolist() == pytest.approx([0, 1, 0])
 
 
 def test_an_answer_takes_its_share_of_what_the_question_has():

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from functools import reduce
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, event
 
 from rag_memory_plugins import Filter, Hit, Message, ToolCall, open_memory
 from rag_memory_plugins.errors import InvalidFilter, InvalidMessage, InvalidQuery, StoreReadOnly
+from rag_memory_plugins.stores.filtering import seqs
 from rag_memory_plugins.testing.fakes import WordEmbedder
 
 LONG = os.environ.get("RAG_MEMORY_LONG") == "1"
@@ -55,7 +59,9 @@ leaves = st.one_of(
     ),
     st.builds(lambda moment: Filter(since=moment), moments),
     st.builds(lambda moment: Filter(until=moment), moments),
-    st.builds(lambda roles: Filter(roles=roles), st.sets(st.sampled_from(["user", "assistant"]))),
+    st.builds(
+        lambda roles: Filter(roles=roles), st.sets(st.sampled_from(["user", "assistant", "system"]))
+    ),
     st.builds(lambda names: Filter(names=names), st.lists(st.sampled_from(["Ann", "ann"]))),
     st.builds(lambda names: Filter(sessions=names), st.lists(st.sampled_from(SESSIONS))),
     st.builds(lambda ids: Filter(ids=ids), st.lists(st.sampled_from(["m0", "m1", "M1", "m"]))),
@@ -408,3 +414,30 @@ def test_every_door_refuses_what_it_does_not_know(ann, call, named):
     with pytest.raises((InvalidQuery, TypeError), match=named):
         call(ann)
     assert len(ann.find()) == 6
+
+
+def test_system_messages_are_found_without_looking_at_the_others(opened, tmp_path):
+    talk = opened().conversation("acme", "ann", "monday")
+    talk.add(
+        [Message("system", "Be brief.", id="s"), *(Message("user", f"word {n}") for n in range(50))]
+    )
+    engine = create_engine(f"sqlite:///{tmp_path / 'memory.db'}")
+    read = []
+    with engine.connect() as connection:
+        event.listen(engine, "before_cursor_execute", lambda *call: read.append(call[2:4]))
+        seqs(connection, 1, Filter(roles="system"), "monday")
+        (sql, values), *_ = read
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
+    engine.dispose()
+    assert "messages_system" in str(plan)
+    assert [hit.message.id for hit in talk.find(roles="system")] == ["s"]
+
+
+def test_a_file_from_before_the_index_of_system_messages_gets_it(opened, tmp_path):
+    opened().close()
+    names = "SELECT name FROM sqlite_master WHERE name = 'messages_system'"
+    with closing(sqlite3.connect(tmp_path / "memory.db", isolation_level=None)) as raw:
+        raw.execute("DROP INDEX messages_system")
+        raw.execute("DELETE FROM schema_migrations WHERE name LIKE '%system messages'")
+        opened().close()
+        assert raw.execute(names).fetchall() == [("messages_system",)]

@@ -22,6 +22,8 @@ class Days:
     def cost(self, days: Iterable[date]) -> int:
         """What these days add: each its line, and a year that is new its digits."""
         new = {day for day in days if day not in self.days}
+        if not new:
+            return 0
         years: set[int] = set()
         total = 0
         for day in sorted(new):

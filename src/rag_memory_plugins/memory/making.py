@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rag_memory_plugins.memory.arguments import MAX_HITS
 from rag_memory_plugins.memory.context import Material, Settings, assemble
 from rag_memory_plugins.memory.draft import checked_line
+from rag_memory_plugins.memory.recalling import LONG
 from rag_memory_plugins.results import Context, SearchResult, SummaryLine
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ PASSAGE: Final = 20
 messages with them."""
 MOST_PASSAGES: Final = 256
 SHORT: Final = 40
+MORE: Final = 40
+"""Messages that are looked for beyond what has room: short ones come before long ones."""
 MAX_TOKENS: Final = 10**9
 OPEN_SHARE: Final = 0.7
 """Of a budget that states no share of recent turns, so much is read of them at most."""
@@ -44,6 +47,16 @@ def _usual(view: SessionView) -> int:
     return max(SHORT, sum(sizes) // len(sizes) if sizes else 0)
 
 
+def _wanted(room: int, usual: int) -> tuple[int, int]:
+    """(messages, passages) to look for: as many as have room, and of messages some more.
+
+    Where messages are short, a passage is mostly a whole one. Looking for twice as many of either
+    finds no more of LoCoMo's evidence (`python -m benchmarks tokens --locomo`).
+    """
+    passage = PASSAGE if usual > LONG else SHORT
+    return min(MAX_HITS, MORE + room // usual), min(MOST_PASSAGES, max(1, room // passage))
+
+
 async def amade(
     conversation: Conversation,
     query: str,
@@ -57,11 +70,9 @@ async def amade(
     view = await memory.log.aview(namespace, _looked_at(budget), settings.strategy.goal, whole)
     found = SearchResult(query, (), {})
     if budget.retrieved != 0 and query.strip():
-        # Twice as many as fit of the session's usual length: short ones come before long ones.
         room = budget.available if budget.retrieved is None else budget.retrieved
-        hits = min(MAX_HITS, 40 + 2 * room // _usual(view))
+        hits, focus = _wanted(room, _usual(view))
         window = settings.strategy.window
-        focus = min(MOST_PASSAGES, max(1, room // PASSAGE))
         found = await search(hits, recall=settings.strategy.recall, focus=focus, neighbours=window)
     facts: list[SummaryLine] = []
     degraded: list[str] = list(found.degraded)

@@ -14,7 +14,7 @@ from rag_memory_plugins.errors import InvalidNamespace
 from rag_memory_plugins.events import Event, Hook, emit
 from rag_memory_plugins.forgetting import Erased, Keeper, forget_texts
 from rag_memory_plugins.memory.conversation import Conversation
-from rag_memory_plugins.memory.searching import INLINE, Search
+from rag_memory_plugins.memory.searching import Search
 from rag_memory_plugins.namespace import Namespace, SharedUser
 from rag_memory_plugins.portal import blocking, get_portal, on_portal, strict
 from rag_memory_plugins.results import EraseReceipt, SearchResult
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         FactSource,
         ItemStore,
         MessageLog,
+        Pending,
         Query,
         Reranker,
         SharedState,
@@ -104,7 +105,7 @@ class Memory:
         self.keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
         """Who holds messages that wait to be stored here: an erase takes its part of them."""
         self._lifetime = lifetime
-        self._search = Search(index, embedder, no_embedder, reranker, hooks, self._embed_pending)
+        self._search = Search(index, embedder, no_embedder, reranker, hooks, self._embed)
         # What nobody holds any more is closed too, so that running a notebook cell again does not
         # leave threads behind; the lifetime must therefore not know the memory.
         self._abandoned = weakref.finalize(self, _abandon, self.portal, lifetime)
@@ -248,9 +249,8 @@ class Memory:
         """The signals of a search, to calibrate by; on the portal."""
         return await self._search.asignals(namespace, query)
 
-    async def _embed_pending(self, namespace: Namespace) -> None:
-        pending = await self.index.apending(namespace.scope, INLINE)
-        if pending and self._lifetime.outbox is not None:
+    async def _embed(self, pending: Sequence[Pending]) -> None:
+        if self._lifetime.outbox is not None:
             await self._lifetime.outbox.aembed(pending)
 
     def wake(self, *, chore: bool = False) -> None:

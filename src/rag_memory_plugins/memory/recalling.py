@@ -43,7 +43,11 @@ SMALLEST: Final = 8
 
 @dataclass
 class _Candidate:
-    """A hit that may be taken: whole, or passage by passage."""
+    """A hit that may be taken: whole, or passage by passage.
+
+    `size` are the tokens of what would be taken first, about; `cost` is that with what stands
+    beside it. `best` is the passage to take first.
+    """
 
     unit: Unit
     scores: tuple[float, ...]
@@ -54,15 +58,15 @@ class _Candidate:
     spans: Sequence[tuple[int, int]] = ()
     taken: set[int] = field(default_factory=set)
     showing: set[int] = field(default_factory=set)
+    size: int = 0
+    cost: int = 0
+    best: int = 0
 
-    def size(self) -> int:
-        """Tokens of what would be taken first, about."""
+    def __post_init__(self) -> None:
         tokens = self.unit.tokens
-        return max(6, tokens // len(self.scores) if self.long and self.scores else tokens)
-
-    def best(self) -> int:
-        """The passage to take first."""
-        return max(range(len(self.scores)), key=self.scores.__getitem__, default=0)
+        self.size = max(6, tokens // len(self.scores) if self.long and self.scores else tokens)
+        self.cost = self.size + (GAP_TOKENS if self.long else 0)
+        self.best = self.scores.index(max(self.scores)) if self.scores else 0
 
     def text(self, at: int) -> str:
         """A passage of a long message; "" where its passages are not those that were scored."""
@@ -135,14 +139,14 @@ class _Filling:
 
     def fill(self, candidates: Sequence[_Candidate]) -> None:
         """The first, by rank up to its share, by passage up to the rest, by rank to the end."""
-        ranked = [(item, item.best()) for item in sorted(candidates, key=_worth, reverse=True)]
-        nearest = sorted(_nearest(candidates), key=lambda entry: -entry[0])
+        ranked = [(item, item.best) for item in sorted(candidates, key=_worth, reverse=True)]
+        nearest = sorted(_each(candidates), key=lambda one: one[0].scores[one[1]], reverse=True)
         tokens = sum(item.unit.tokens for item in candidates)
         long = sum(item.unit.tokens for item in candidates if item.long) / max(1, tokens)
         first = self.used + int((self.room - self.used) * (1 - BY_PASSAGE * long))
         self.take(ranked[:1], self.room)  # whatever its size: a small room holds nothing better
         self.take(ranked, first)
-        self.take([(item, at) for _, item, at in nearest], self.room)
+        self.take(nearest, self.room)
         self.take(ranked, self.room)
         self.fit()
         if self.draft.retrieved:
@@ -152,22 +156,22 @@ class _Filling:
     def take(self, order: Sequence[tuple[_Candidate, int]], limit: int) -> None:
         """Take candidates' passages, or all of short ones, while they fit into `limit`."""
         for item, at in order:
-            if limit - self.used < SMALLEST:
+            left = limit - self.used
+            if left < SMALLEST:
                 return
-            if at in item.taken or (item.taken and not item.long):
-                continue
-            cost = item.size() + (GAP_TOKENS if item.long else 0)
-            if self.used + cost > limit:
+            cost = item.cost
+            if cost > left or at in item.taken or (item.taken and not item.long):
                 continue
             text = item.text(at)
             if text and text in self.said:
                 continue  # a long message says it again; one that says only this is shown
             if not item.taken:
                 cost += LINE_TOKENS if item.long else 0
-                cost += self.days.cost(entry.message.time.date() for entry in item.unit.items)
-                if self.used + cost > limit:
+                days = {entry.message.time.date() for entry in item.unit.items}
+                cost += self.days.cost(days)
+                if cost > left:
                     continue
-                self.days.days |= {entry.message.time.date() for entry in item.unit.items}
+                self.days.days |= days
             self.used += cost
             self.said.add(text)
             item.taken.add(at)
@@ -189,22 +193,22 @@ class _Filling:
                 item, at = self.order.pop()
                 item.taken.discard(at)
                 self.said.discard(item.text(at))
-                over -= item.size()
+                over -= item.size
 
 
 def _worth(item: _Candidate) -> float:
     # Not by what raises a newer message above an older one: that is for two that are both in.
-    return item.score - LENGTH_PENALTY * math.log(item.size())
+    return item.score - LENGTH_PENALTY * math.log(item.size)
 
 
-def _nearest(candidates: Sequence[_Candidate]) -> Iterator[tuple[float, _Candidate, int]]:
-    """(score, candidate, passage) of every passage; a short message is one."""
+def _each(candidates: Sequence[_Candidate]) -> Iterator[tuple[_Candidate, int]]:
+    """(candidate, passage) of every passage; a short message is one."""
     for item in candidates:
         if item.long:
-            for at, score in enumerate(item.scores):
-                yield score, item, at
+            for at in range(len(item.scores)):
+                yield item, at
         elif item.scores:
-            yield max(item.scores), item, item.best()
+            yield item, item.best
 
 
 def _candidates(
@@ -224,9 +228,9 @@ def _candidates(
             continue
         own = StoredMessage(hit.seq, hit.session, hit.message, hit.group, hit.tokens)
         unit = Unit(list(wholes.get(hit.group or 0, [own])), hit.score, rank)
-        if unit.seqs & seen:
+        if (seqs := unit.seqs) & seen:
             continue
-        seen |= unit.seqs
+        seen |= seqs
         unit.tokens = sum(item.tokens for item in unit.items)
         if len(unit.items) == 1 and f"{hit.message.speaker}: {hit.message.content}" in told:
             unit.tokens = 0
@@ -245,6 +249,8 @@ def _neighbours(
     hits: Sequence[Hit], candidates: Sequence[_Candidate], shown: Sequence[Unit]
 ) -> Iterator[_Candidate]:
     """What was said beside the hits, where a strategy asks for it; each a little below its hit."""
+    if not any(hit.neighbours for hit in hits):
+        return
     units = [*shown, *(item.unit for item in candidates)]
     seen = {(item.session, item.message.id) for unit in units for item in unit.items}
     for hit in hits:

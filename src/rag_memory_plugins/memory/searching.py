@@ -19,7 +19,14 @@ from rag_memory_plugins.types import Messages
 
 if TYPE_CHECKING:
     from rag_memory_plugins.namespace import Namespace
-    from rag_memory_plugins.ports import Embedder, Encoded, Found, Reranker, VectorIndex
+    from rag_memory_plugins.ports import (
+        Embedder,
+        Encoded,
+        Found,
+        Pending,
+        Reranker,
+        VectorIndex,
+    )
 
 __all__ = ["INLINE", "Search"]
 
@@ -31,7 +38,7 @@ INLINE: Final = 8
 class Search:
     """The parts that a search goes through, in order; each step emits an Event with its seconds.
 
-    `no_embedder` says why there is none; `embed_pending` embeds a few messages of a namespace.
+    `no_embedder` says why there is none; `embed` makes and stores vectors of a few messages.
     """
 
     index: VectorIndex
@@ -39,7 +46,7 @@ class Search:
     no_embedder: str
     reranker: Reranker | None
     hooks: tuple[Hook, ...]
-    embed_pending: Callable[[Namespace], Awaitable[None]]
+    embed: Callable[[Sequence[Pending]], Awaitable[None]]
 
     async def arun(self, namespace: Namespace, asked: Query) -> SearchResult:
         """Search every lane that can run, and say what of each."""
@@ -47,15 +54,17 @@ class Search:
         encoded, dense = await self._encode(namespace, asked.text, degraded)
         depth = asked.limit if self.reranker is None else max(asked.limit, RERANK_DEPTH)
         query = replace(asked, encoded=encoded, limit=depth)
-        waiting = 0
+        waiting: Sequence[Pending] = ()
         if encoded is not None and asked.focus:
             # What a context is asked for has mostly just been said: embedded first, one search is enough.
-            waiting = len(await self.index.apending(namespace.scope, INLINE + 1))
-            await self._embed(namespace, waiting, degraded)
+            waiting = await self.index.apending(namespace.scope, INLINE + 1)
+            await self._embed(waiting, degraded)
         found = await self.index.asearch(namespace, query)
-        late = found.pending if encoded is not None and not waiting else 0
-        if await self._embed(namespace, late, degraded):
-            found = await self.index.asearch(namespace, query)
+        if encoded is not None and not waiting and 0 < found.pending <= INLINE:
+            late = await self.index.apending(namespace.scope, INLINE)
+            # Without any left, somebody else has embedded them since.
+            if not late or await self._embed(late, degraded):
+                found = await self.index.asearch(namespace, query)
         if self.hooks:  # nobody hears what nobody listens to
             for step, seconds in found.seconds.items():
                 emit(self.hooks, Event(f"search.{step}", namespace.scope.key, seconds))
@@ -71,14 +80,14 @@ class Search:
             hits = _merged(hits)
         return SearchResult(asked.text, hits, lanes, tuple(degraded), relevance)
 
-    async def _embed(self, namespace: Namespace, waiting: int, degraded: list[str]) -> bool:
+    async def _embed(self, waiting: Sequence[Pending], degraded: list[str]) -> bool:
         """Embed what waits, if it is little; whether it was."""
-        if not 0 < waiting <= INLINE:
+        if not 0 < len(waiting) <= INLINE:
             return False
         try:
-            await self.embed_pending(namespace)
+            await self.embed(waiting)
         except Exception as error:  # a user's embedder; the outbox tries these messages again
-            degraded.append(f"dense: {waiting} pending ({shorten(error)})")
+            degraded.append(f"dense: {len(waiting)} pending ({shorten(error)})")
             return False
         return True
 

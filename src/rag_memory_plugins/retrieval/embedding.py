@@ -131,6 +131,14 @@ class MiniLM:
             encoded.append(Encoded(vectors, tokens, (), await self._run(DOCUMENTS, project)))
         return encoded
 
+    def as_document(self, text: str, asked: Encoded) -> Encoded | None:
+        """What `aencode_documents` gives for `text`, to the last bit, from its encoding as a query.
+
+        None where the two differ: a text of more than one piece or passage.
+        """
+        one = len(asked.spans) < PIECE and not _inside(text)
+        return replace(asked, spans=()) if one else None
+
     async def _embedded(self, texts: Sequence[str]) -> list[tuple[Vectors, TokenVectors]]:
         """For each text its pieces and token vectors."""
         of_texts: list[list[list[int]]] = []
@@ -348,7 +356,9 @@ def _checked(path: Path, sha256: str, remedy: str) -> bytes:
 class CachedEmbedder:
     """Remembers the vectors of the last `entries` queries of the embedder it wraps.
 
-    Documents pass through. Cached vectors are read-only. A query that fails is not remembered.
+    Documents pass through, but for those that were a query just now: what a user says is mostly
+    asked for before it is embedded, and an embedder with `as_document` can tell one from the other.
+    Cached vectors are read-only. A query that fails is not remembered.
 
     >>> CachedEmbedder(MiniLM(), entries=100).fingerprint
     'all-MiniLM-L6-v2/int8/8199be6f699a/3/384'
@@ -372,7 +382,7 @@ class CachedEmbedder:
 
     async def aencode_query(self, text: str) -> Encoded:
         """The same with token vectors, if the wrapped embedder gives any."""
-        key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        key = _digest(text)
         with self._lock:
             known = self._queries.get(key)
             if known is not None:
@@ -392,10 +402,25 @@ class CachedEmbedder:
         return await self.embedder.aembed_documents(texts)
 
     async def aencode_documents(self, texts: Sequence[str]) -> list[Encoded]:
-        return await aencode_documents(self.embedder, texts)
+        known = [self._as_document(text) for text in texts]
+        new = [text for text, held in zip(texts, known, strict=True) if held is None]
+        made = iter(await aencode_documents(self.embedder, new) if new else ())
+        return [held or next(made) for held in known]
+
+    def _as_document(self, text: str) -> Encoded | None:
+        """A text's encoding from that of the same query, if it is held and the embedder can."""
+        if not hasattr(self.embedder, "as_document"):
+            return None
+        with self._lock:
+            asked = self._queries.get(_digest(text))
+        return self.embedder.as_document(text, asked) if asked is not None else None
 
     async def aclose(self) -> None:
         await self.embedder.aclose()
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def default_embedder() -> Embedder | None:

@@ -31,6 +31,8 @@ FUNCTION_WORD: Final = 3.0
 is read with the words around it, and counts (0.5 loses .004 of R@5, and on other talk too)."""
 ONE_THREAD: Final = 262_144
 """Multiplications of one product: OpenBLAS shares larger ones among threads."""
+LONG: Final = 64
+"""Terms above which a row lends its tokens to none; a few sentences of talk have fewer."""
 LOSS_BEFORE: Final = (0.9, 0.8)
 LOSS_AFTER: Final = (0.85, 0.75)
 """What a token of the 1st and 2nd row before or after a candidate counts of its own."""
@@ -119,6 +121,8 @@ def _around(corpus: Corpus, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     for first, step in ((1, corpus.before), (3, corpus.after)):
         near = around[first] = step[rows]
         around[first + 1] = np.where(near >= 0, step[near], -1)
+    # A long one has many tokens, and says most of them about something else.
+    around[1:][corpus.lengths[around[1:]] > LONG] = -1
     return around
 
 

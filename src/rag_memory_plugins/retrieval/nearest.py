@@ -9,7 +9,6 @@ What this gains in contexts is in `docs/benchmarks.md`, "Contexts".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isqrt
 from typing import Final
 
 import numpy as np
@@ -62,21 +61,16 @@ class Found:
 
     def of(self, rows: Rows) -> list[tuple[float, ...]]:
         """The score of each passage of these rows; nothing for a row without."""
-        scores = self.scores.tolist()
-        ends = np.append(self.begins[1:], len(scores))
-        held = {
-            row: tuple(scores[low:high])
-            for row, low, high in zip(
-                self.rows.tolist(), self.begins.tolist(), ends.tolist(), strict=True
-            )
-        }
-        return [held.get(row, ()) for row in rows.tolist()]
+        scores, begins = self.scores.tolist(), [*self.begins.tolist(), len(self.scores)]
+        at = self.rows.searchsorted(rows)
+        has = np.isin(rows, self.rows)
+        return [
+            tuple(scores[begins[place] : begins[place + 1]]) if held else ()
+            for place, held in zip(at.tolist(), has.tolist(), strict=True)
+        ]
 
     def alike(self, rows: Rows) -> Floats:
-        """Cosines of these rows' best passages to those of the rows before them.
-
-        Shape (rows, rows), of which what is right of the diagonal says nothing.
-        """
+        """Cosines of these rows' best passages to one another, shape (rows, rows)."""
         vectors = np.zeros((len(rows), self.vectors.shape[1]), np.int8)
         if len(self.rows):
             counts = np.diff(np.append(self.begins, len(self.scores)))
@@ -86,7 +80,7 @@ class Found:
             at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
             has = self.rows[at] == rows
             vectors[has] = self.vectors[hits[at[has]]]
-        return cosines(vectors, vectors, lower=True)
+        return cosines(vectors, vectors)
 
 
 def found(near: Near, whole: Scores, eligible: NDArray[np.bool_], also: Rows) -> Found:
@@ -99,7 +93,9 @@ def found(near: Near, whole: Scores, eligible: NDArray[np.bool_], also: Rows) ->
     spread = float(np.sqrt(near.cosines(near.vectors[sample]).var() + FLOOR**2))
     of_row = MESSAGE * whole - CROWD * np.log(np.maximum(near.counts, 1))
     leading = best_rows(near.coarse() / spread + of_row, eligible & near.has, LOOKED)
-    rows = np.union1d(leading, also[near.has[also]])
+    marked = np.zeros(len(whole), np.bool_)
+    marked[leading] = marked[also] = True
+    rows = np.flatnonzero(marked & near.has)
     begins, places = near.places(rows)
     vectors = near.vectors[places]
     scores = np.repeat(of_row[rows], near.counts[rows])
@@ -121,29 +117,28 @@ def _judged(vectors: NDArray[np.int8], scores: Scores, like: Floats) -> Scores:
     common = np.partition(like, -often, axis=1)[:, -often]
     judged: Scores = scores - COMMON * common
     order = np.argsort(-judged, kind="stable")[:COMPARED]
-    likest = np.tril(cosines(vectors[order], vectors[order], lower=True), -1).max(axis=1)
+    ordered = vectors[order]
+    likest = np.tril(cosines(ordered, ordered), -1).max(axis=1)
     judged[order] -= REPEATED * np.maximum(0.0, likest - LIKE)
     return judged
 
 
-def cosines(some: NDArray[np.int8], others: NDArray[np.int8], *, lower: bool = False) -> Floats:
-    """Cosines of all pairs, shape (some, others), 0 for a vector of zeros.
-
-    With `lower` those right of the diagonal may be left out, as 0.
-    """
-    one, other = _unit(some), _unit(others)
-    result = np.zeros((len(one), len(other)), np.float32)
-    # In blocks that BLAS leaves to one thread: its helpers spin on after each product.
-    step = isqrt(ONE_THREAD // one.shape[1])
-    with np.errstate(invalid="ignore"):  # see `dense.products`
-        for low in range(0, len(one), step):
-            for at in range(0, low + 1 if lower else len(other), step):
-                block = one[low : low + step] @ other[at : at + step].T
-                result[low : low + step, at : at + step] = block
+def cosines(some: NDArray[np.int8], others: NDArray[np.int8]) -> Floats:
+    """Cosines of all pairs, shape (some, others), 0 for a vector of zeros."""
+    one, other = some.astype(np.float32), others.astype(np.float32)
+    columns = np.ascontiguousarray(other.T)
+    result = np.empty((len(one), len(other)), np.float32)
+    # Products of whole numbers, exact however many rows there are at once: so few that BLAS leaves
+    # them to one thread; its helpers spin on after each product.
+    step = max(1, ONE_THREAD // max(1, columns.size))
+    with np.errstate(invalid="ignore"):  # a kernel of BLAS may work on lanes past the end
+        for start in range(0, len(one), step):
+            np.dot(one[start : start + step], columns, out=result[start : start + step])
+    result /= _lengths(one)[:, None]
+    result /= _lengths(other)
     return result
 
 
-def _unit(vectors: NDArray[np.int8]) -> Floats:
-    floats = vectors.astype(np.float32)
-    floats /= np.maximum(np.linalg.norm(floats, axis=1, keepdims=True), 1e-6)
-    return floats
+def _lengths(vectors: Floats) -> Floats:
+    lengths: Floats = np.sqrt(np.square(vectors).sum(axis=1))
+    return np.maximum(lengths, np.float32(1e-6))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_memory_plugins.retrieval.columns import Column
-from rag_memory_plugins.retrieval.dense import SLICE, products
+from rag_memory_plugins.retrieval.dense import products
 
 __all__ = ["Near", "Passages"]
 
@@ -33,6 +33,8 @@ COARSE: Final = 44
 WIDTH: Final = 64
 """Numbers of a coarse vector, the first of its passage's. Those of the default embedder come in the
 order of what they tell: of the 128 best messages 127 are among the 512 that lead by half of them."""
+SLICE: Final = 512
+"""Vectors made wider at a time: they are multiplied while the processor's cache holds them."""
 
 
 class Passages:

@@ -219,16 +219,17 @@ class Spread:
         result[rows] = 1.0
         once, repeats = result.copy(), rows[1:][rows[1:] == rows[:-1]]
         np.add.at(result, repeats, 1.0)
-        room = np.empty(len(result) - 1)
+        moved, room = once.copy(), np.empty(len(result))
         ends = (slice(1, None), slice(None, -1))
         for step, links, fade, (to, of), edge in (
             (self.after, self._links[0], self.FORWARD, ends, 0),
             (self.before, self._links[1], self.BACKWARD, ends[::-1], -1),
         ):
-            moved, at, weight = once.copy(), repeats, 1.0
+            moved[:], at, weight = once, repeats, 1.0
             for _ in range(self.REACH):
-                moved[to] = np.multiply(moved[of], links, out=room)
-                moved[edge] = 0.0
+                np.multiply(moved[of], links, out=room[to])
+                room[edge] = 0.0
+                moved, room = room, moved
                 result += moved
                 at = step[at]
                 at = at[at >= 0]

@@ -36,7 +36,7 @@ from sqlalchemy import (
 from rag_memory_plugins.filters import AllOf, AnyOf, Comparison, Expression, Filter, Not
 from rag_memory_plugins.ports import StoredMessage
 from rag_memory_plugins.stores.rows import in_batches, message_of, stored_columns
-from rag_memory_plugins.stores.schema import messages, paths, sessions, text_hash
+from rag_memory_plugins.stores.schema import SYSTEM, messages, paths, sessions, text_hash
 
 __all__ = ["last", "seqs", "sessions_under"]
 
@@ -181,6 +181,8 @@ def _condition(node: Expression) -> _Condition:
         return _exactly(_COMPARE[node.operator](messages.c.time_us, moment))
     column = _TEXT_COLUMNS[node.field]
     wanted: Any = node.value
+    if node.field == "role" and tuple(wanted) == ("system",):
+        return _exactly(SYSTEM)
     if len(wanted) > FEW_VALUES:
         wanted = select(func.json_each(json.dumps(wanted)).table_valued("value").c.value)
     return _exactly(and_(column.is_not(None), column.in_(wanted)))

@@ -58,17 +58,16 @@ def message_of(row: Sequence[Any]) -> StoredMessage:
     """A stored message from the columns of `stored_columns`, which others may follow."""
     # Unpacked: a column by its name takes five times longer, and a context reads 240 rows.
     seq, session, group, time_us, digest, role, key, name, extra, content, tokens, said = row[:12]
-    values: dict[str, Any] = {
-        "id": key,
-        "role": role,
-        "content": content,
-        "name": name,
-        "time": _EPOCH + timedelta(microseconds=time_us),
-        "digest": digest.hex(),
-    }
-    if extra:
-        values.update(json.loads(extra))
-    return StoredMessage(seq, session, Message.restored(values), group, tokens or 0, said or 0)
+    message = Message.restored(
+        json.loads(extra) if extra else None,
+        id=key,
+        role=role,
+        content=content,
+        name=name,
+        time=_EPOCH + timedelta(microseconds=time_us),
+        digest=digest.hex(),
+    )
+    return StoredMessage(seq, session, message, group, tokens or 0, said or 0)
 
 
 def keyword_row(message: Message, *, item: bool = False) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from sqlalchemy import (
     delete,
     insert,
     inspect,
+    literal_column,
     select,
     text,
     update,
@@ -40,6 +41,7 @@ from rag_memory_plugins.errors import StoreCorrupt
 from rag_memory_plugins.retrieval.lexical import ANALYZER
 
 __all__ = [
+    "SYSTEM",
     "archive_ends",
     "archived",
     "calibrations",
@@ -116,6 +118,9 @@ messages: Final = _table(
     key="seq",
 )
 Index("messages_group", messages.c.group_seq, sqlite_where=messages.c.group_seq.is_not(None))
+# Every turn of a chat asks for its session's system messages, of which there are few.
+SYSTEM: Final = messages.c.role == literal_column("'system'")
+Index("messages_system", messages.c.session_id, sqlite_where=SYSTEM)
 
 # What is derived from `messages` for the keyword lane; committed with the message.
 keywords: Final = Table(
@@ -348,9 +353,12 @@ def _archived(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
-def _mirrors_and_items(connection: Connection) -> None:
-    """There were none before."""
+def _beside(connection: Connection) -> None:
+    """No vector store and no items before; system messages are found without looking at others."""
     metadata.create_all(connection)
+    connection.exec_driver_sql(
+        "CREATE INDEX IF NOT EXISTS messages_system ON messages (session_id) WHERE role = 'system'"
+    )
 
 
 MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [
@@ -359,7 +367,7 @@ MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [
     ("sizes and summaries", _sizes),
     ("spans of passages", _spans),
     ("archived messages", _archived),
-    ("vector stores beside the log, and items", _mirrors_and_items),
+    ("vector stores beside the log, items, system messages", _beside),
 ]
 
 

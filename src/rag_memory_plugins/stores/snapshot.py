@@ -244,19 +244,19 @@ def hits_of(
     stored = {item.seq: item for item in read}
     return tuple(
         Hit(
-            message=stored[seq].message,
-            session=stored[seq].session,
-            score=item.score,
-            parts=item.parts,
-            neighbours=Messages(stored[near].message for near in some if near in stored),
-            seq=seq,
-            group=stored[seq].group,
-            tokens=stored[seq].tokens,
-            passages=item.passages,
-            spans=item.spans,
+            held.message,
+            held.session,
+            item.score,
+            item.parts,
+            Messages([stored[near].message for near in some if near in stored]),
+            seq,
+            held.group,
+            held.tokens,
+            item.passages,
+            item.spans,
         )
         for item, seq, some in zip(ranked, seqs, around, strict=True)
-        if seq in stored
+        if (held := stored.get(seq)) is not None
     )
 
 
