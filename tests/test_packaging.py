@@ -35,7 +35,7 @@ ORDER = [
     {"events"},
     {"config"},
     {"ports"},
-    {"forgetting"},
+    {"forgetting", "options"},
     {"tokens", "portal", "llm", "prompt_json"},
     {"retrieval", "router"},
     {"memory"},

@@ -42,7 +42,8 @@ def open_existing(db: str, *, embedder: Literal["default"] | None = "default") -
 
     Nothing is embedded in the background: a command ends when its answer is there.
     """
-    from rag_memory_plugins.opening import open_memory, parse_url
+    from rag_memory_plugins.opening import open_memory
+    from rag_memory_plugins.options import parse_url
 
     path: Path = parse_url(db)[0]
     if not path.exists():

@@ -8,11 +8,9 @@ its score. Every step is off at weight 0 and reports its seconds.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from itertools import repeat
-from time import perf_counter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +19,6 @@ from rag_memory_plugins.config import Recall
 from rag_memory_plugins.retrieval.boosts import boosts
 from rag_memory_plugins.retrieval.chosen import ChosenRows
 from rag_memory_plugins.retrieval.corpus import Corpus
-from rag_memory_plugins.retrieval.cues import Cues
 from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.retrieval.fusion import Lane, Scores, best_rows, fuse, standardized
 from rag_memory_plugins.retrieval.late import TokenSource, late_scores, token_weights
@@ -29,6 +26,7 @@ from rag_memory_plugins.retrieval.lexical import bm25
 from rag_memory_plugins.retrieval.nearest import Found, found
 from rag_memory_plugins.retrieval.ordering import diversified, recency
 from rag_memory_plugins.retrieval.passages import Near, Passages
+from rag_memory_plugins.retrieval.ranking import Question, Ranked, Ranking
 from rag_memory_plugins.retrieval.silence import signals_of
 from rag_memory_plugins.retrieval.topics import session_scores, topic_scores
 from rag_memory_plugins.retrieval.traits import NOT_RECALLED
@@ -51,56 +49,6 @@ LANES: Final = ("dense_turn", "dense_window", "keywords")
 INTERPOLATED: Final = frozenset((*LANES, "passage", "inherit"))
 LANES_AFTER_LATE: Final = 0.5
 """What is left of the lanes where late interaction has looked: it tells the same, only better."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question as the ranking takes it: stems, cues, when, and what the embedder made of it.
-
-    `vector` has shape (dimension,), `tokens` (tokens, width), `spans` a token's place in `text`.
-    """
-
-    text: str
-    terms: list[int]
-    cues: Cues
-    asked: datetime
-    vector: NDArray[np.float32] | None = None
-    tokens: NDArray[np.int8] | None = None
-    spans: tuple[tuple[int, int], ...] = ()
-    passage: NDArray[np.int8] | None = None
-
-
-class Ranked(NamedTuple):
-    """One row of a ranking; `parts` add up to `score`.
-
-    `passages` are the scores of its passages beside all others (`retrieval.nearest`), and `spans`
-    where each stands in its text, if that is known.
-    """
-
-    row: int
-    score: float
-    parts: dict[str, float]
-    passages: tuple[float, ...] = ()
-    spans: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass
-class Ranking:
-    """The best rows first, the seconds of each step, and what did not run with the reason.
-
-    `signals` tell whether the rows mean anything; see `retrieval.silence`.
-    """
-
-    rows: list[Ranked] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    off: dict[str, str] = field(default_factory=dict)
-    signals: tuple[float, ...] = ()
-    _since: float = field(default_factory=perf_counter)
-
-    def ran(self, step: str) -> None:
-        """Count for `step` what ran since the step before it."""
-        since, self._since = self._since, perf_counter()
-        self.seconds[step] = self._since - since
 
 
 def rank(

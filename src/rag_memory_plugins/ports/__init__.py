@@ -1,0 +1,61 @@
+"""The ports: what a `Memory` is made of. One small Protocol each.
+
+A port that another wraps is implemented by the wrapper too, so caches, limits and fallbacks nest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rag_memory_plugins.ports.index import (
+    Found,
+    Pending,
+    Point,
+    Query,
+    RemovedPoint,
+    VectorIndex,
+    VectorStore,
+)
+from rag_memory_plugins.ports.items import ItemChange, ItemStore, StoredItem
+from rag_memory_plugins.ports.log import Fold, Folded, MessageLog, SessionView, StoredMessage
+from rag_memory_plugins.ports.models import (
+    ChatModel,
+    Embedder,
+    Encoded,
+    Reranker,
+    Summarizer,
+    TokenCounter,
+    TokenEmbedder,
+)
+from rag_memory_plugins.ports.shared import FactSource, SharedState
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.ports.models import TokenVectors as TokenVectors
+    from rag_memory_plugins.ports.models import Vectors as Vectors
+
+__all__ = [
+    "ChatModel",
+    "Embedder",
+    "Encoded",
+    "FactSource",
+    "Fold",
+    "Folded",
+    "Found",
+    "ItemChange",
+    "ItemStore",
+    "MessageLog",
+    "Pending",
+    "Point",
+    "Query",
+    "RemovedPoint",
+    "Reranker",
+    "SessionView",
+    "SharedState",
+    "StoredItem",
+    "StoredMessage",
+    "Summarizer",
+    "TokenCounter",
+    "TokenEmbedder",
+    "VectorIndex",
+    "VectorStore",
+]

@@ -1,0 +1,46 @@
+"""What stands beside a memory: numbers that processes share, and a source of facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.namespace import Namespace
+    from rag_memory_plugins.results import SummaryLine
+
+__all__ = ["FactSource", "SharedState"]
+
+
+@runtime_checkable
+class SharedState(Protocol):
+    """Small numbers that the processes of a memory share: totals, limits, breaker states.
+
+    Losing them loses no memory.
+    """
+
+    async def aadd(self, key: str, amounts: Mapping[str, int], seconds: float) -> None:
+        """Add each amount to the number of its name under `key`, all at once.
+
+        The key is dropped `seconds` after its last change.
+        """
+
+    async def aget(self, key: str) -> dict[str, int]:
+        """The numbers under `key`; empty when there are none."""
+
+    async def akeys(self, prefix: str) -> list[str]:
+        """Keys that begin with `prefix`, sorted."""
+
+    async def adrop(self, keys: Sequence[str]) -> int:
+        """Forget these keys; return how many there were."""
+
+    async def aclose(self) -> None:
+        """Release what it holds; called once, by who made it."""
+
+
+@runtime_checkable
+class FactSource(Protocol):
+    """What holds now, beside what was said."""
+
+    async def acurrent(self, namespace: Namespace, query: str, limit: int) -> Sequence[SummaryLine]:
+        """Up to `limit` statements that hold for the namespace's user, the first matter most."""
