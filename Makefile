@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 	$(BIN)/rag-memory demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -29,7 +29,7 @@ bench: $(VENV)/.dev
 	if [ -f $(BENCH_DATA) ]; then $(BIN)/python -m benchmarks recall --data $(BENCH_DATA); fi
 
 test-long: $(VENV)/.dev
-	RAG_MEMORY_LONG=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	RAG_MEMORY_LONG=1 $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 # On the oldest and the newest llama-index-core that pyproject.toml names, each in its own venv.
 test-llama-index: $(VENV)/.dev

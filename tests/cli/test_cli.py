@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -87,13 +87,14 @@ def test_help_names_every_command(run: Run) -> None:
     assert [name for name in COMMANDS if f"\n  {name} " not in text] == []
 
 
-def test_help_is_there_in_a_third_of_a_second() -> None:
+def test_help_takes_a_third_of_a_second_of_the_processor() -> None:
     seconds = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [sys.executable, "-m", "rag_memory_plugins.cli", "--help"]
         subprocess.run(command, check=True, capture_output=True)
-        seconds.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) <= 0.3
 
 
