@@ -14,6 +14,7 @@ try:
 except ImportError as error:
     raise MissingExtra("langchain", "rag_memory_plugins.langchain") from error
 
+from rag_memory_plugins.langchain.attach import attach, detach
 from rag_memory_plugins.langchain.chat import Answer, achat, chat
 from rag_memory_plugins.langchain.chat_model import as_chat_model
 from rag_memory_plugins.langchain.checkpointer import TenantCheckpointer, run_context
@@ -30,6 +31,7 @@ from rag_memory_plugins.langchain.importing import (
 )
 from rag_memory_plugins.langchain.index import as_index
 from rag_memory_plugins.langchain.middleware import MemoryMiddleware
+from rag_memory_plugins.langchain.recommended import middleware
 from rag_memory_plugins.langchain.rerankers import (
     CohereRerank,
     CrossEncoderRerank,
@@ -66,9 +68,12 @@ __all__ = [
     "as_chat_model",
     "as_embedder",
     "as_index",
+    "attach",
     "chat",
+    "detach",
     "import_checkpoints",
     "import_history",
     "memory_tools",
+    "middleware",
     "run_context",
 ]
