@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 DEMO_EXTRAS := local,llama-index,langchain
 DEV_EXTRAS := $(DEMO_EXTRAS),cohere,openai
 
-.PHONY: demo test check setup bench test-long test-llama-index clean
+.PHONY: demo test check setup bench test-long test-langchain test-llama-index clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -30,6 +30,10 @@ bench: $(VENV)/.dev
 
 test-long: $(VENV)/.dev
 	RAG_MEMORY_LONG=1 $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+# On the oldest and the newest langchain, langchain-core and langgraph that pyproject.toml names.
+test-langchain: $(VENV)/.dev
+	RAG_MEMORY_LONG=1 $(BIN)/python -m pytest tests/test_versions.py -k langchain $(PYTEST_ARGS)
 
 # On the oldest and the newest llama-index-core that pyproject.toml names, each in its own venv.
 test-llama-index: $(VENV)/.dev

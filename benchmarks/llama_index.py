@@ -26,10 +26,11 @@ from statistics import fmean
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from benchmarks.random_vectors import ClusteredVectors, Foreseen
+from benchmarks.histories import WHOSE, write
+from benchmarks.random_vectors import Foreseen
 from benchmarks.report import BadData, Goal, Report, percentile
-from benchmarks.volume import Texts, complete, put_scale, scaled, settle, sizing, workplace
-from rag_memory_plugins import Message, open_memory
+from benchmarks.volume import Texts, complete, put_scale, scaled, sizing, workplace
+from rag_memory_plugins import open_memory
 
 if TYPE_CHECKING:
     from llama_index.core.memory import BaseMemory
@@ -53,7 +54,6 @@ SHOWN: Final = 1_000
 """Messages put into core's default memory: more than it shows, and it archives one by one."""
 ROOMY: Final = 10**9
 TIMES_LONGER: Final = 10
-BATCH: Final = 500
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,18 +104,6 @@ def measure(
     fill(report, taken, tokens, name)
 
 
-def write(path: Path, texts: Sequence[str], progress: Progress, what: str) -> None:
-    """Store a history of both speakers, and every vector."""
-    with open_memory(path, embedder=ClusteredVectors(), background=False) as memory:
-        conversation = memory.conversation("benchmark", "ann", "long")
-        for start in range(0, len(texts), BATCH):
-            some = texts[start : start + BATCH]
-            conversation.add(
-                [Message(("user", "assistant")[at % 2], text) for at, text in enumerate(some)]
-            )
-        settle(memory, progress, what)
-
-
 class Turns:
     """The memories that take turns, and the seconds of each by name."""
 
@@ -125,8 +113,7 @@ class Turns:
         from rag_memory_plugins.llama_index import ScopedMemory
 
         self._ours = {
-            of: ScopedMemory(memory.conversation("benchmark", "ann", "long"))
-            for of, memory in memories.items()
+            of: ScopedMemory(memory.conversation(*WHOSE)) for of, memory in memories.items()
         }
         self._texts = texts
         self._questions = questions

@@ -82,8 +82,8 @@ MAY_IMPORT = {
     "llama_index_instrumentation": {"llama_index"},
     "workflows": {"llama_index/compat.py"},
     "langchain": {"langchain", "cli"},
-    "langchain_classic": {"langchain"},
-    "langchain_community": {"langchain"},
+    "langchain_classic": set(),  # our parts work in its classes, and need none of them
+    "langchain_community": set(),  # it is being sunset
     "langchain_core": {"langchain", "cli"},
     "langgraph": {"langchain", "cli"},
     "pydantic": {"llama_index", "langchain"},

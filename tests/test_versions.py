@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LLAMA_INDEX = ["tests/llama_index", "src/rag_memory_plugins/llama_index"]
-ADAPTERS = [*LLAMA_INDEX, "tests/langchain", "tests/test_both_frameworks.py"]
+LANGCHAIN = ["tests/langchain", "src/rag_memory_plugins/langchain"]
+TOGETHER = [*LLAMA_INDEX, "tests/test_both_frameworks.py"]
+# llama-index-core brings the file of OpenAI's token counts, which some tests of budgets know.
+WITH_COUNTS = "local,llama-index,langchain"
 OLDEST = ["--resolution", "lowest-direct"]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
@@ -34,8 +37,8 @@ def check(folder: Path, extras: str, how: Sequence[str], suites: Sequence[str]) 
     assert done.returncode == 0, done.stdout[-5_000:]
 
 
-def test_the_adapters_work_on_the_oldest_versions_we_name(tmp_path):
-    check(tmp_path, "local,llama-index,langchain", OLDEST, ADAPTERS)
+def test_both_adapters_work_together_on_the_oldest_versions_we_name(tmp_path):
+    check(tmp_path, WITH_COUNTS, OLDEST, TOGETHER)
 
 
 def test_llama_index_works_on_the_oldest_version_we_name_with_pydantic_2_11(tmp_path):
@@ -46,3 +49,11 @@ def test_llama_index_works_on_the_oldest_version_we_name_with_pydantic_2_11(tmp_
 
 def test_llama_index_works_on_the_newest_version_we_name(tmp_path):
     check(tmp_path, "local,llama-index", ["--upgrade"], LLAMA_INDEX)
+
+
+def test_langchain_works_on_the_oldest_versions_we_name(tmp_path):
+    check(tmp_path, WITH_COUNTS, OLDEST, LANGCHAIN)
+
+
+def test_langchain_works_on_the_newest_versions_we_name(tmp_path):
+    check(tmp_path, WITH_COUNTS, ["--upgrade"], LANGCHAIN)

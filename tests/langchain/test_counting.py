@@ -61,6 +61,10 @@ MEDIA: dict[str, tuple[dict[str, Any], int]] = {
     "film by address": ({"type": "video", "url": "https://example.org/a.mp4"}, 2048),
     "sound in a file": ({"type": "file", "base64": "aaaa", "mime_type": "audio/mp3"}, 256),
     "paper": ({"type": "file", "base64": encoded("a" * 24_000), "mime_type": "x/pdf"}, 3000),
+    "list of words": (
+        {"type": "file", "base64": encoded("word " * 1000), "mime_type": "application/json"},
+        1300,
+    ),
     "paper by id": ({"type": "file", "file_id": "f1"}, 512),
 }
 

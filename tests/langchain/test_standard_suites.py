@@ -9,13 +9,15 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import BaseTool
 from langchain_core.vectorstores import VectorStore
 from langchain_tests.integration_tests import (
     EmbeddingsIntegrationTests,
     RetrieversIntegrationTests,
+    ToolsIntegrationTests,
     VectorStoreIntegrationTests,
 )
-from langchain_tests.unit_tests import EmbeddingsUnitTests
+from langchain_tests.unit_tests import EmbeddingsUnitTests, ToolsUnitTests
 
 from rag_memory_plugins import Memory
 from rag_memory_plugins.langchain import (
@@ -23,6 +25,7 @@ from rag_memory_plugins.langchain import (
     LocalEmbeddings,
     MemoryRetriever,
     TenantVectorStore,
+    memory_tools,
 )
 from tests.langchain.stores import Chroma, Plain, in_memory
 
@@ -94,3 +97,35 @@ class TestLocalEmbeddings(EmbeddingsIntegrationTests):
     @property
     def embeddings_class(self) -> type[Embeddings]:
         return LocalEmbeddings
+
+
+GIVEN: list[dict[str, Any]] = [{"query": "Lisbon"}, {"text": "Ann has a cat"}, {"ids": ["m1"]}]
+
+
+class OfMemory:
+    """The tools as `memory_tools` gives them: there is no class to be made."""
+
+    tool: BaseTool
+    given: dict[str, Any]
+
+    @pytest.fixture(autouse=True, params=[0, 1, 2], ids=["search_memory", "remember", "forget"])
+    def made(self, memory: Memory, request: pytest.FixtureRequest) -> None:
+        ann = memory.conversation("acme", "ann", "monday")
+        ann.add(SAID[0], id="m1")
+        self.tool, self.given = memory_tools(ann)[request.param], GIVEN[request.param]
+
+    @property
+    def tool_constructor(self) -> BaseTool:
+        return self.tool
+
+    @property
+    def tool_invoke_params_example(self) -> dict[str, Any]:
+        return self.given
+
+
+class TestMemoryToolsUnit(OfMemory, ToolsUnitTests):
+    pass
+
+
+class TestMemoryTools(OfMemory, ToolsIntegrationTests):
+    pass

@@ -23,11 +23,11 @@ from llama_index.core.base.llms.types import (
 
 from rag_memory_plugins.llama_index.convert import to_chat, to_message
 from rag_memory_plugins.llama_index.counting import (
-    BlockCounter,
     as_counted,
     uncounted,
     with_content,
 )
+from rag_memory_plugins.memory.media import BlockCounter
 from rag_memory_plugins.tokens import make_counter
 
 WORDS = make_counter("words")

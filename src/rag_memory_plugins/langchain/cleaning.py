@@ -6,7 +6,9 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-__all__ = ["cleaned", "storable"]
+from rag_memory_plugins.memory.media import cleaned
+
+__all__ = ["storable"]
 
 
 def storable(message: BaseMessage) -> BaseMessage:
@@ -33,16 +35,3 @@ def _scrubbed(value: Any) -> Any:
         same_items = all(a is b for a, b in zip(items, value, strict=True))
         return value if same_items else items
     return value
-
-
-def cleaned(text: str) -> str:
-    """`text` with a space for every NUL and a question mark for what cannot be encoded."""
-    if "\x00" in text:
-        text = text.replace("\x00", " ")
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="replace").decode()
-    return text

@@ -1,9 +1,8 @@
 """LangChain messages, tools and response formats as a budget counts them.
 
-Text, images and tool calls count by the memory's rules. For other blocks no rule is published:
-they are estimated, reasoning by its text, documents by their text or an eighth of their bytes,
-audio and video by their bytes. What a tool gave counts as text whatever block it stands in, so that
-it can be shortened; images, audio and files of it stay what they are.
+Text, images and tool calls count by the memory's rules, sounds, films and documents by those of
+`memory.media`, other blocks by the texts in them. What a tool gave counts as text whatever block it
+stands in, so that it can be shortened; images, audio and files of it stay what they are.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain.agents.structured_output import (
@@ -23,8 +23,9 @@ from langchain.agents.structured_output import (
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from rag_memory_plugins.langchain.cleaning import cleaned
 from rag_memory_plugins.langchain.convert import calls_of, role_of
+from rag_memory_plugins.memory import media
+from rag_memory_plugins.memory.media import EXTRA, cleaned, media_tokens, medium_of, sized
 from rag_memory_plugins.types import Image, Message
 
 if TYPE_CHECKING:
@@ -43,50 +44,27 @@ __all__ = [
     "schema_tokens",
 ]
 
-EXTRA: Final = "rag_memory_blocks"
-"""Metadata key: tokens of a message's blocks that no rule is published for."""
 IMAGES: Final = ("image", "image_url", "input_image")
 MEDIA: Final = ("audio", "input_audio", "video", "file", "document", "media")
 CALLS: Final = ("tool_use", "tool_call", "function_call", "tool_call_chunk", "input_json_delta")
 """Blocks of providers that repeat what stands in `tool_calls`."""
-_LEAST: Final = {"audio": 256, "input_audio": 256, "video": 2048}
-"""Tokens of a medium whose bytes are elsewhere; of a document, 512."""
-_BYTES: Final = {"audio": 500, "input_audio": 500, "video": 500}
-"""Bytes a token: 128 kbit/s at 32 tokens a second, 1 Mbit/s at 263; of a document, 8."""
 _UNSEEN: Final = ("type", "id", "index", "signature", "encrypted_content", "cache_control")
 """Keys of a block that no tokens are made of."""
 
 
-class BlockCounter:
-    """A counter that also counts the blocks which `as_counted` wrote beside a message.
-
-    Made anew for every model call.
+class BlockCounter(media.BlockCounter):
+    """A counter of LangChain messages, made anew for every model call.
 
     >>> from langchain_core.messages import HumanMessage
     >>> from rag_memory_plugins.tokens import make_counter
     >>> counter = BlockCounter(make_counter("words"))
-    >>> counter.count_messages([as_counted(HumanMessage([{"type": "audio", "url": "a"}]), counter)])
+    >>> counter.request([HumanMessage([{"type": "audio", "url": "a"}])])
     263
     """
 
     def __init__(self, counter: TokenCounter) -> None:
-        self._counter = counter
-        self.name = counter.name
-        self.exact = counter.exact
+        super().__init__(counter)
         self._seen: dict[int, tuple[BaseMessage, Message]] = {}
-
-    def count(self, text: str) -> int:
-        """Tokens of one text."""
-        return self._counter.count(text)
-
-    def count_batch(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, in order."""
-        return self._counter.count_batch(texts)
-
-    def count_messages(self, messages: Sequence[Message]) -> int:
-        """Tokens of the messages as a chat request."""
-        extra: int = sum(message.metadata.get(EXTRA, 0) for message in messages)
-        return self._counter.count_messages(messages) + extra
 
     def request(self, messages: Sequence[BaseMessage]) -> int:
         """Tokens of LangChain messages as a chat request."""
@@ -99,6 +77,14 @@ class BlockCounter:
             # The message is kept beside it: while it lives nothing else has its number.
             known = self._seen[id(message)] = (message, as_counted(message, self))
         return known[1]
+
+    def know(self, message: BaseMessage, plain: Message) -> None:
+        """Count `message` as the stored `plain` it was made of: its tokens are known already.
+
+        Only one without calls, images and results: of those the request holds another form.
+        """
+        if not (plain.tool_calls or plain.images or plain.tool_call_id or EXTRA in plain.metadata):
+            self._seen[id(message)] = (message, plain)
 
 
 @dataclass
@@ -127,9 +113,7 @@ def as_counted(message: BaseMessage, counter: TokenCounter) -> Message:
         tool_call_id=call_id,
         images=tuple(parts.images),
     )
-    # As it stands there: it is counted, not stored, and a log's rules do not hold for it.
-    text = cleaned("\n".join(parts.texts))
-    return made.shown_as(text, {EXTRA: parts.extra} if parts.extra else {})
+    return sized(made, "\n".join(parts.texts), parts.extra)
 
 
 def schema_tokens(
@@ -213,11 +197,8 @@ def _extra(kind: str, block: Any, counter: TokenCounter) -> int:
     if isinstance(source.get("text"), str) or source.get("type") in ("text", "content"):
         return sum(counter.count(text) for text in _strings(block))
     size = len(data) * 3 // 4 if isinstance(data, str) else len(bytes(data))
-    medium = mime.partition("/")[0] if mime.partition("/")[0] in _LEAST else kind
-    tokens = size // _BYTES.get(medium, 8)
-    if mime.startswith("text/") and isinstance(data, str):
-        tokens = counter.count(_decoded(data))
-    return max(_LEAST.get(medium, 512), tokens)
+    text = partial(_decoded, data) if isinstance(data, str) else None
+    return media_tokens(medium_of(kind, mime), counter, mime=mime, size=size, text=text)
 
 
 def _decoded(data: str) -> str:

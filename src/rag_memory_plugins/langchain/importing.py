@@ -44,6 +44,10 @@ class Imported:
     """What an import did for one namespace: messages stored, and those the log held already.
 
     `changed` are ids under which the log holds other content; it was left as it is.
+
+    >>> done = Imported(Namespace("acme", "ann", "7"), stored=3, known=2)
+    >>> done.stored, done.known, done.changed
+    (3, 2, ())
     """
 
     namespace: Namespace

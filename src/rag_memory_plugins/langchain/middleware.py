@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
-from langchain_core.messages import HumanMessage
 
 from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.errors import (
     BudgetTooSmall,
     InvalidBudget,
     InvalidInput,
-    MessageConflict,
     PortalError,
 )
 from rag_memory_plugins.langchain.binding import Binding, Naming
 from rag_memory_plugins.langchain.call import Call
-from rag_memory_plugins.langchain.cleaning import storable
-from rag_memory_plugins.langchain.convert import minted, to_message
 from rag_memory_plugins.langchain.counting import BlockCounter, schema_tokens
 from rag_memory_plugins.langchain.fitting import Sent, Work, fitted_call
-from rag_memory_plugins.langchain.marking import made_up
-from rag_memory_plugins.langchain.prompt import Prompt, arranged, question, turn_start, unread
+from rag_memory_plugins.langchain.prompt import Prompt, arranged, question, unread
+from rag_memory_plugins.langchain.storing import answered, astore, unstored
 from rag_memory_plugins.langchain.telling import Adjustment, marked, reason
 from rag_memory_plugins.langchain.tools import bound_tools, checked_suffix
 from rag_memory_plugins.langchain.turns import Turn, Turns
@@ -34,13 +30,12 @@ from rag_memory_plugins.portal import strict
 from rag_memory_plugins.tokens import REPLY_TOKENS
 
 if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
     from langgraph.runtime import Runtime
 
     from rag_memory_plugins.memory.conversation import Conversation
     from rag_memory_plugins.memory.memory import Memory
     from rag_memory_plugins.namespace import Namespace
-    from rag_memory_plugins.types import Level, Message
+    from rag_memory_plugins.types import Level
 
 __all__ = ["MemoryMiddleware"]
 
@@ -134,23 +129,39 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def after_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Store the model's answer."""
-        conversation = self._binding.of(runtime)
-        work = self._aafter(conversation, state["messages"], changed=False)
-        conversation.portal.call(work, "after_model()")
+        self._after(state, runtime, changed=False)
 
     async def aafter_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Async form of `after_model`."""
-        await self._aafter(self._binding.of(runtime), state["messages"], changed=False)
+        await self._aafter(state, runtime, changed=False)
 
     def after_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Store what middleware in front of this one made of the answer since."""
-        conversation = self._binding.of(runtime)
-        work = self._aafter(conversation, state["messages"], changed=True)
-        conversation.portal.call(work, "after_agent()")
+        self._after(state, runtime, changed=True)
 
     async def aafter_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Async form of `after_agent`."""
-        await self._aafter(self._binding.of(runtime), state["messages"], changed=True)
+        await self._aafter(state, runtime, changed=True)
+
+    def _after(self, state: AgentState[Any], runtime: Runtime[Any], *, changed: bool) -> None:
+        conversation = self._binding.of(runtime)
+        where, stored = conversation.namespace.key, self._turns.stored(conversation.namespace.key)
+        # Mostly nothing is new at the end of a run: then nobody waits for the portal.
+        if new := unstored(answered(state["messages"]), stored, changed=changed):
+            work = astore(conversation, new, stored)
+            conversation.portal.call(work, "after_agent()" if changed else "after_model()")
+        if changed:
+            self._turns.end(where)
+
+    async def _aafter(
+        self, state: AgentState[Any], runtime: Runtime[Any], *, changed: bool
+    ) -> None:
+        conversation = self._binding.of(runtime)
+        where, stored = conversation.namespace.key, self._turns.stored(conversation.namespace.key)
+        new = unstored(answered(state["messages"]), stored, changed=changed)
+        await astore(conversation, new, stored)
+        if changed:
+            self._turns.end(where)
 
     async def _aprepare(
         self, conversation: Conversation, request: ModelRequest[Any]
@@ -158,8 +169,7 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         """The request within the budget, and what it lost; on the portal."""
         counter = BlockCounter(conversation.memory.counter)
         compute = conversation.portal.acompute  # counting a long text takes a while
-        schemas = await compute(partial(self._schema_tokens, request, counter))
-        call = await compute(partial(Call.of, request, self._available, schemas, counter))
+        call = await compute(partial(self._call, request, counter))
         running = self._turns.of(conversation.namespace.key, call.key)
         prompt = running.prompt if call.taken <= running.taken else None
         try:
@@ -167,13 +177,14 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                 prompt = await self._aread(conversation, call, running, counter, "auto")
         finally:
             # Whatever reading the memory came to, what the user said is kept.
-            await self._astore(conversation, call.said, running.stored, changed=True)
+            new = unstored(call.said, running.stored, changed=True)
+            await astore(conversation, new, running.stored)
         sent = await compute(partial(self._fitted, call, prompt, counter))
         if sent.removed and prompt.mode == "full":
             # Pins and the first goal stood in the history that had to go: now they come first.
             prompt = await self._aread(conversation, call, running, counter, "balanced")
             sent = await compute(partial(self._fitted, call, prompt, counter))
-        adjustment = Adjustment.of(sent, schemas, self._available)
+        adjustment = Adjustment.of(sent, call.schemas, self._available)
         adjustment.tell(conversation)
         return request.override(messages=sent.messages), adjustment  # type: ignore[arg-type]  # AnyMessage, at run time
 
@@ -228,6 +239,10 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         arrange = partial(arranged, call.history, call.turn, context, counter)
         return await conversation.portal.acompute(arrange)
 
+    def _call(self, request: ModelRequest[Any], counter: BlockCounter) -> Call:
+        schemas = self._schema_tokens(request, counter)
+        return Call.of(request, self._available, schemas, counter)
+
     def _schema_tokens(self, request: ModelRequest[Any], counter: BlockCounter) -> int:
         """Tokens of the request's schemas; an agent passes the same objects with every call."""
         parts = [*request.tools, request.response_format, counter.name]
@@ -236,40 +251,6 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             tokens = schema_tokens(request.tools, request.response_format, counter)
             self._schemas = (parts, tokens)
         return tokens
-
-    async def _aafter(
-        self, conversation: Conversation, messages: Sequence[BaseMessage], *, changed: bool
-    ) -> None:
-        stored = self._turns.stored(conversation.namespace.key)
-        # What the user said is stored before the call, as the request has it: a middleware in front
-        # of this one may have redacted there what the state still holds.
-        turn = messages[turn_start(messages) :]
-        answered = [message for message in turn if not isinstance(message, HumanMessage)]
-        await self._astore(conversation, answered, stored, changed=changed)
-        if changed:
-            self._turns.end(conversation.namespace.key)
-
-    async def _astore(
-        self,
-        conversation: Conversation,
-        turn: Sequence[BaseMessage],
-        stored: dict[str, str],
-        *,
-        changed: bool,
-    ) -> None:
-        for message in turn:
-            minted(message)
-        new = [
-            message
-            for message in (to_message(storable(item)) for item in turn if not made_up(item))
-            if message.id not in stored or (changed and stored[message.id] != message.digest)
-        ]
-        if new:
-            try:
-                await conversation.aadd(new)
-            except MessageConflict:
-                await _areplace(conversation, new)
-            stored.update((message.id, message.digest) for message in new)
 
 
 def _limits(budget: TokenBudget, taken: int, *, tools: bool) -> TokenBudget | None:
@@ -286,17 +267,3 @@ def _limits(budget: TokenBudget, taken: int, *, tools: bool) -> TokenBudget | No
     if not tools or stated or left.least.get("retrieved", 0) > half:
         return left
     return replace(left, most={**left.most, "retrieved": half})
-
-
-async def _areplace(conversation: Conversation, messages: list[Message]) -> None:
-    """Store `messages`; one whose id is taken by other content takes its place.
-
-    LangGraph replaces a message by one of the same id: a reviewed tool call, a redacted text.
-    What was replaced there must not be remembered here.
-    """
-    for message in messages:
-        try:
-            await conversation.aadd(message)
-        except MessageConflict:
-            await conversation.aforget([message.id])
-            await conversation.aadd(message)

@@ -159,7 +159,10 @@ def arranged(
     fitting = [storable(message) for message in _tail(history, room, counter)]
     # What is counted of a plain message is all there is of it.
     state = [(counter.counted(m) if is_plain(m) else to_message(m), m) for m in fitting]
-    groups = _groups(_merged(state, recent))
+    log = [(m, to_langchain(m, whole=False)) for m in recent]
+    for plain, message in log:
+        counter.know(message, plain)
+    groups = _groups(_merged(state, log))
     kept = _newest(groups, room, {m.id for m in recent}, recalled, counter)
     return Prompt(
         tuple((str(m.metadata[MARK]), m.content) for m in ours),
@@ -186,22 +189,22 @@ def unread(history: Sequence[BaseMessage], why: str) -> Prompt:
     return Prompt(history=tuple(m for group in groups for _, m in group), degraded=(why,))
 
 
-def _merged(state: Sequence[Pair], recent: Sequence[Message]) -> list[Pair]:
+def _merged(state: Sequence[Pair], log: Sequence[Pair]) -> list[Pair]:
     """State and log in one order; what both hold (by id, else by what was said) comes once."""
     pairs: list[tuple[int, int]] = []
     bound = len(state)
-    for j in range(len(recent) - 1, -1, -1):
-        log = recent[j]
+    said = [same(message) for message, _ in state]
+    for j in range(len(log) - 1, -1, -1) if state else ():
+        theirs, spoken = log[j][0].id, same(log[j][0])
         for i in range(bound - 1, -1, -1):
-            mine = state[i][0]
-            if mine.id == log.id or same(mine) == same(log):
+            if state[i][0].id == theirs or said[i] == spoken:
                 pairs.append((i, j))
                 bound = i
                 break
     merged: list[Pair] = []
     next_i = next_j = 0
-    for i, j in [*reversed(pairs), (len(state), len(recent))]:
-        merged += [(m, to_langchain(m, whole=False)) for m in recent[next_j:j]]
+    for i, j in [*reversed(pairs), (len(state), len(log))]:
+        merged += log[next_j:j]
         merged += state[next_i : i + 1]
         next_i, next_j = i + 1, j + 1
     return merged

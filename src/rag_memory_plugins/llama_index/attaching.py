@@ -29,12 +29,13 @@ from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.llama_index.agents import ALL as ALL_AGENTS
 from rag_memory_plugins.llama_index.agents import with_memory
 from rag_memory_plugins.llama_index.apart import own_keys, own_steps
-from rag_memory_plugins.llama_index.counting import BlockCounter, as_counted
+from rag_memory_plugins.llama_index.counting import as_counted
 from rag_memory_plugins.llama_index.events import degraded
 from rag_memory_plugins.llama_index.hybrid import HybridRetriever
 from rag_memory_plugins.llama_index.retriever import MemoryRetriever
 from rag_memory_plugins.llama_index.synthesis import fill
 from rag_memory_plugins.llama_index.wanted import Wanted
+from rag_memory_plugins.memory.media import BlockCounter
 
 __all__ = ["RECORD", "Record", "changes_for", "replaced", "restored"]
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, TextBlock
 
 from rag_memory_plugins.llama_index.blocks import KEY, calls
 from rag_memory_plugins.llama_index.compat import at_once
 from rag_memory_plugins.llama_index.convert import ROLES, to_chat
+from rag_memory_plugins.memory.media import LEAST, cleaned, media_tokens, sized
 from rag_memory_plugins.tokens import image_tokens
 from rag_memory_plugins.types import Image, Message, ToolCall
 
@@ -25,43 +27,7 @@ if TYPE_CHECKING:
 
     from rag_memory_plugins.ports import TokenCounter
 
-__all__ = ["BlockCounter", "as_counted", "tool_tokens", "uncounted", "with_content"]
-
-EXTRA: Final = "rag_memory_blocks"
-"""Metadata key: tokens of a message's blocks that no rule is published for."""
-_LEAST: Final = {"audio": 256, "video": 2048, "document": 512}
-"""What LlamaIndex takes a medium for whose length it cannot tell."""
-_BYTES: Final = 8  # of a binary document, a token: pages of text are about that dense
-
-
-class BlockCounter:
-    """A counter that also counts the blocks which `as_counted` wrote beside a message.
-
-    >>> from llama_index.core.base.llms.types import DocumentBlock
-    >>> from rag_memory_plugins.tokens import make_counter
-    >>> counter = BlockCounter(make_counter("words"))
-    >>> block = DocumentBlock(data=b"It is green.", document_mimetype="text/plain")
-    >>> counter.count_messages([as_counted(ChatMessage(blocks=[block]), counter)])
-    519
-    """
-
-    def __init__(self, counter: TokenCounter) -> None:
-        self._counter = counter
-        self.name = counter.name
-        self.exact = counter.exact
-
-    def count(self, text: str) -> int:
-        """Tokens of one text."""
-        return self._counter.count(text)
-
-    def count_batch(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, in order."""
-        return self._counter.count_batch(texts)
-
-    def count_messages(self, messages: Sequence[Message]) -> int:
-        """Tokens of the messages as a chat request."""
-        extra: int = sum(message.metadata.get(EXTRA, 0) for message in messages)
-        return self._counter.count_messages(messages) + extra
+__all__ = ["as_counted", "tool_tokens", "uncounted", "with_content"]
 
 
 def as_counted(chat: ChatMessage, counter: TokenCounter) -> Message:
@@ -73,21 +39,20 @@ def as_counted(chat: ChatMessage, counter: TokenCounter) -> Message:
     role = ROLES[chat.role]
     kwargs = chat.additional_kwargs
     name = kwargs.get("name")
-    call_id = _clean(str(kwargs.get("tool_call_id") or name or "result"))[:64]
-    made = [ToolCall(_clean(c.id), _clean(c.name), _clean(c.arguments)) for c in calls(chat)]
+    call_id = cleaned(str(kwargs.get("tool_call_id") or name or "result"))[:64]
+    made = [ToolCall(cleaned(c.id), cleaned(c.name), cleaned(c.arguments)) for c in calls(chat)]
     extra = sum(_extra(block, counter) for block in chat.blocks)
     message = Message(
         role,
         "",
         # Part of the mark in a shortened text, which must be the same in every request.
         id=call_id if role == "tool" else role,
-        name=_clean(name) if isinstance(name, str) else None,
+        name=cleaned(name) if isinstance(name, str) else None,
         tool_calls=tuple(made) if role == "assistant" else (),
         tool_call_id=call_id if role == "tool" else None,
         images=tuple(_image(block) for block in chat.blocks if _kind(block) == "image"),
     )
-    # As it stands in the chat: it is counted, not stored, and a log's rules do not hold for it.
-    return message.shown_as(_clean(chat.content or ""), {EXTRA: extra} if extra else {})
+    return sized(message, chat.content or "", extra)
 
 
 def uncounted(message: Message, counter: TokenCounter) -> int:
@@ -110,12 +75,6 @@ def tool_tokens(tools: Sequence[BaseTool], counter: TokenCounter) -> int:
     return sum(counter.count(json.dumps(schema, ensure_ascii=False)) for schema in schemas)
 
 
-def _clean(text: str) -> str:
-    """`text` without what cannot be encoded: a tool may have given anything."""
-    text = text.replace("\x00", " ")
-    return text if text.isascii() else text.encode(errors="replace").decode()
-
-
 def _kind(block: Any) -> str:
     return str(getattr(block, "block_type", ""))
 
@@ -134,8 +93,8 @@ def _extra(block: Any, counter: TokenCounter) -> int:
         return max(block.num_tokens or 0, counter.count(block.content or ""))
     if kind in ("citable", "citation"):
         return _cited(block, counter)
-    if kind in _LEAST:
-        return max(_LEAST[kind], _media(block, kind, counter))
+    if kind in LEAST:
+        return _media(block, kind, counter)
     return counter.count(block.model_dump_json())
 
 
@@ -150,23 +109,25 @@ def _cited(block: Any, counter: TokenCounter) -> int:
 
 
 def _media(block: Any, kind: str, counter: TokenCounter) -> int:
-    """Tokens of a document, by its text or size; of audio and video, by their length; else 0."""
+    """Tokens of a document, or of audio and video by their length."""
+    least = media_tokens(kind, counter)
     if block.url is not None and not str(block.url).startswith("data:"):
-        return 0  # nothing is fetched only to be counted
+        return least  # nothing is fetched only to be counted
     try:
-        return _document(block, counter) if kind == "document" else _length(block)
+        if kind == "document":
+            return _document(block, counter)
+        return media_tokens(kind, counter, known=_length(block))
     except Exception:  # whatever a parser or a missing file raises: the least estimate stands
-        return 0
+        return least
 
 
 def _document(block: Any, counter: TokenCounter) -> int:
     buffer = block.resolve_document()
     data: bytes = buffer.read()
     buffer.seek(0)
-    kind = block.document_mimetype or ""
-    if kind.startswith("text/") or kind.endswith(("json", "xml", "yaml")):
-        return counter.count(data.decode(errors="replace"))
-    return len(data) // _BYTES
+    text = partial(data.decode, errors="replace")
+    mime = block.document_mimetype or ""
+    return media_tokens("document", counter, mime=mime, size=len(data), text=text)
 
 
 def _length(block: Any) -> int:

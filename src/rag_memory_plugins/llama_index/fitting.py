@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 
 from rag_memory_plugins.errors import BudgetTooSmall
-from rag_memory_plugins.llama_index.counting import BlockCounter, as_counted, with_content
+from rag_memory_plugins.llama_index.counting import as_counted, with_content
 from rag_memory_plugins.memory.draft import TITLES
 from rag_memory_plugins.memory.fitting import Fitted, fitted
+from rag_memory_plugins.memory.media import BlockCounter
 from rag_memory_plugins.types import Message
 
 if TYPE_CHECKING:
