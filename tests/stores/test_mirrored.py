@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import numpy as np
 import pytest
 
 from rag_memory_plugins import Message, open_memory
@@ -331,4 +330,4 @@ def test_two_users_share_no_name_of_a_vector():
     assert owner_key("log", ann) != owner_key("log", bob)
     assert seqs_of([point_id("log", bob, 5, 0)], "log", ann) == ([], 1)
     assert seqs_of([point_id("other", ann, 5, 0)], "log", ann) == ([], 1)
-    assert np.iinfo(np.int32).max < seqs_of([point_id("log", ann, 2**40, 3)], "log", ann)[0][0]
+    assert seqs_of([point_id("log", ann, 2**40, 3)], "log", ann) == ([2**40], 0)

@@ -52,8 +52,10 @@ class StoreOfTexts(Bridge):
             metadata = {**named(self.log, point.scope, point.session), ID: name}
             documents.append(Document(id=name, page_content=point.text, metadata=metadata))
         if documents:
-            ids = [document.id for document in documents]
+            ids = [str(document.id) for document in documents]
             async with self.one:
+                # Some stores refuse an id that they hold: a batch that was not acknowledged.
+                await self._delete(await self._held(ids) or [])
                 await self._store.aadd_documents(documents, ids=ids)
 
     async def anearest(
@@ -73,16 +75,29 @@ class StoreOfTexts(Bridge):
     async def aremove(self, points: Sequence[RemovedPoint]) -> None:
         """Let go of points."""
         ids = [point_id(self.log, point.scope, point.seq, 0) for point in points]
+        async with self.one:
+            held = await self._held(ids)
+            # Some refuse an id that they do not hold: what was erased before it was put.
+            await self._delete(ids if held is None else held)
+
+    async def _held(self, ids: list[str]) -> list[str] | None:
+        """Those of these ids that the store holds; None where it cannot tell."""
+        try:
+            found = await self._store.aget_by_ids(ids)
+        except NotImplementedError:
+            return None
+        return [document.metadata[ID] for document in found if ID in document.metadata]
+
+    async def _delete(self, ids: list[str]) -> None:
         if not ids:
             return
-        async with self.one:
-            try:
-                done = await self._store.adelete(ids)
-            except NotImplementedError as error:
-                raise StoreError(
-                    f"{self.name} cannot delete by id, so nothing could be erased from it; "
-                    "use a store that can"
-                ) from error
+        try:
+            done = await self._store.adelete(ids)
+        except NotImplementedError as error:
+            raise StoreError(
+                f"{self.name} cannot delete by id, so nothing could be erased from it; "
+                "use a store that can"
+            ) from error
         if done is False:
             raise StoreError(f"{self.name} did not delete {len(ids)} documents; try again")
 

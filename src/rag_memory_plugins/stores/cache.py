@@ -35,6 +35,11 @@ class RowCache(dict[int, NDArray[T]]):
         self.nbytes += held.nbytes
         super().__setitem__(row, held)
 
+    def drop(self, row: int) -> None:
+        """Let go of a row, if it is here."""
+        if (held := self.pop(row, None)) is not None:
+            self.nbytes -= held.nbytes
+
 
 @dataclass
 class Loaded:

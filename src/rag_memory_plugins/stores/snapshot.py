@@ -139,8 +139,8 @@ def refresh(
             loaded.dense.remove(gone)
         loaded.settle(gone)
         for row in gone.tolist():
-            loaded.tokens.pop(row, None)
-            loaded.pieces.pop(row, None)
+            loaded.tokens.drop(row)
+            loaded.pieces.drop(row)
         loaded.removed = place.removed
 
 
@@ -178,20 +178,16 @@ def pieces_of(
     connection: Connection, loaded: Loaded, index_id: int, dimension: int, rows: Sequence[int]
 ) -> list[NDArray[np.float32] | None]:
     """Vectors of these rows, shape (pieces, dimension), kept in memory once read."""
-    missing = [row for row in rows if row not in loaded.pieces]
+    found = {row: loaded.pieces[row] for row in rows if row in loaded.pieces}
+    missing = [row for row in rows if row not in found]
     if missing:
         seqs = loaded.corpus.seq[missing].tolist()
         row_of = dict(zip(seqs, missing, strict=True))
         values = {"index": index_id, "seqs": json.dumps(seqs)}
-        read = {
-            row_of[seq]: from_halves(np.frombuffer(data, "<f2")).reshape(-1, dimension)
-            for seq, data in fetched(connection, _PIECES, values)
-        }
-        found = {row: loaded.pieces[row] for row in rows if row in loaded.pieces} | read
-        for row, pieces in read.items():
-            loaded.pieces[row] = pieces
-        return [found.get(row) for row in rows]
-    return [loaded.pieces[row] for row in rows]
+        for seq, data in fetched(connection, _PIECES, values):
+            read = from_halves(np.frombuffer(data, "<f2")).reshape(-1, dimension)
+            found[row_of[seq]] = loaded.pieces[row_of[seq]] = read
+    return [found.get(row) for row in rows]
 
 
 def question_of(query: Query) -> Question:
