@@ -28,7 +28,7 @@ ORDER = [
     {"errors"},
     {"namespace"},
     {"types"},
-    {"windows"},
+    {"windows", "chat"},
     {"budget"},
     {"explaining"},
     {"results", "filters"},

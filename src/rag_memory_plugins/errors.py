@@ -23,6 +23,20 @@ RagMemoryError
 ├── EmbedderError                       no vectors could be made
 ├── RerankerError                       no scores could be made; the base order stands
 ├── ChatModelError                      no answer
+│   ├── ProviderError                   one attempt at one model failed
+│   │   ├── ProviderTimeout             connect, first content, between pieces, or the whole
+│   │   ├── ProviderUnavailable         no connection, 5xx, overloaded, or an answer cut off
+│   │   ├── ProviderLimited             429: too many requests or tokens
+│   │   ├── OutOfMemory                 a local model does not fit
+│   │   ├── AnswerRejected              an answer that cannot be used: no JSON, half a tool call
+│   │   ├── ContextOverflow             the prompt is longer than the model's window
+│   │   ├── ContentFiltered             the provider refused what it was asked
+│   │   ├── ProviderAuth                401, 403
+│   │   └── BadRequest                  400, 404, 422: asking again changes nothing
+│   ├── StreamInterrupted               it broke off after the first piece; holds the partial text
+│   ├── AllModelsFailed                 every model that could be asked; holds each attempt's error
+│   ├── NoModelFits                     none can do what is asked, in this mode
+│   └── RequestCancelled                by `Router.cancel`
 └── PortalError                         a sync or async face was used where it cannot work
     ├── WouldDeadlock                   a sync call on the portal's own thread
     └── ForkedProcess                   an object opened before fork() was used in the child
@@ -32,11 +46,20 @@ RagMemoryError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.chat import Usage
 
 __all__ = [
+    "AllModelsFailed",
+    "AnswerRejected",
+    "BadRequest",
     "BudgetTooSmall",
     "ChatModelError",
+    "ContentFiltered",
+    "ContextOverflow",
     "EmbedderError",
     "ForkedProcess",
     "InvalidBudget",
@@ -49,8 +72,16 @@ __all__ = [
     "InvalidURL",
     "MessageConflict",
     "MissingExtra",
+    "NoModelFits",
+    "OutOfMemory",
     "PortalError",
+    "ProviderAuth",
+    "ProviderError",
+    "ProviderLimited",
+    "ProviderTimeout",
+    "ProviderUnavailable",
     "RagMemoryError",
+    "RequestCancelled",
     "RerankerError",
     "StoreClosed",
     "StoreCorrupt",
@@ -58,6 +89,7 @@ __all__ = [
     "StoreFull",
     "StoreLocked",
     "StoreReadOnly",
+    "StreamInterrupted",
     "UnknownArgument",
     "WouldDeadlock",
     "nearest",
@@ -172,6 +204,120 @@ class RerankerError(RagMemoryError):
 
 class ChatModelError(RagMemoryError):
     """The chat model gave no usable answer."""
+
+
+class ProviderError(ChatModelError):
+    """One attempt at one model failed. `model` is the entry's name, "" outside of a router.
+
+    `status` is the HTTP status, if there was one. `retry_after` is in seconds, as the provider said
+    it; None if it did not.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str = "",
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.model = model
+        self.status = status
+        self.retry_after = retry_after
+
+
+class ProviderTimeout(ProviderError):
+    """Nothing came in time. `stage` is "connect", "first", "between" or "total"."""
+
+    def __init__(self, message: str, *, stage: str = "total", **values: object) -> None:
+        super().__init__(message, **values)  # type: ignore[arg-type]  # those of ProviderError
+        self.stage = stage
+
+
+class ProviderUnavailable(ProviderError):
+    """No connection, a 5xx, an overloaded provider, or an answer that ends without an end.
+
+    `connected` is False when nobody was there.
+    """
+
+    def __init__(self, message: str, *, connected: bool = True, **values: object) -> None:
+        super().__init__(message, **values)  # type: ignore[arg-type]
+        self.connected = connected
+
+
+class ProviderLimited(ProviderError):
+    """429: too many requests or tokens for this account."""
+
+
+class OutOfMemory(ProviderError):
+    """A local model does not fit into memory. `smaller`: asking again uses a smaller variant."""
+
+    def __init__(self, message: str, *, smaller: bool = False, **values: object) -> None:
+        super().__init__(message, **values)  # type: ignore[arg-type]
+        self.smaller = smaller
+
+
+class AnswerRejected(ProviderError):
+    """The model answered, and the answer cannot be used; another model may do better."""
+
+
+class ContextOverflow(ProviderError):
+    """The prompt is longer than the model's window; a larger window may hold it."""
+
+
+class ContentFiltered(ProviderError):
+    """The provider refused what it was asked, or what the model said."""
+
+
+class ProviderAuth(ProviderError):
+    """The key is missing, wrong, or may not use this model."""
+
+
+class BadRequest(ProviderError):
+    """The provider cannot do what it was asked; asking again changes nothing."""
+
+
+class StreamInterrupted(ChatModelError):
+    """An answer broke off after its first piece, so no other model could take over.
+
+    `text` is what came, `usage` its tokens (counted by us if the provider did not say), `model` who
+    said it. The cause says what happened.
+    """
+
+    def __init__(
+        self, message: str, *, text: str = "", usage: Usage | None = None, model: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.text = text
+        self.usage = usage
+        self.model = model
+
+
+class AllModelsFailed(ChatModelError):
+    """Every model that could be asked failed. `errors` has each attempt's, in order.
+
+    `retry_after` is in seconds: when the first of them may be asked again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        errors: Sequence[ProviderError] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
+        self.retry_after = retry_after
+
+
+class NoModelFits(ChatModelError):
+    """No model can do what is asked: tools, vision, the window, the mode, the budget."""
+
+
+class RequestCancelled(ChatModelError):
+    """The request was cancelled by its id."""
 
 
 class PortalError(RagMemoryError):
