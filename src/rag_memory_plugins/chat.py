@@ -173,7 +173,9 @@ class ChatRequest:
     `schema` is a JSON Schema that the answer's text must match. `tool_choice` is "auto", "none",
     "required" or a tool's name. `scope` says on whose behalf: ledgers, limits, budgets and caches
     belong to it. `options` go to the provider as they are ("seed", "top_p"). With `stream` the
-    pieces come as they are made. Raises `InvalidInput`.
+    pieces come as they are made. `timeout` is in seconds, for everything. `accept` is given a whole
+    answer and raises `ValueError` for one that is of no use: another model is asked. `native` is
+    how an adapter's own model is asked; nobody else looks into it. Raises `InvalidInput`.
 
     >>> request = ChatRequest((Message("user", "Hello"),), max_tokens=50)
     >>> request.characters, request.max_tokens
@@ -192,7 +194,8 @@ class ChatRequest:
     scope: Scope | None = None
     id: str = field(default_factory=_request_id)
     native: Any = None
-    """How an adapter's own model is asked; nobody else looks into it."""
+    timeout: float | None = None
+    accept: Callable[[Answer], None] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.messages, (str, bytes)) or not isinstance(self.messages, Sequence):
@@ -201,6 +204,8 @@ class ChatRequest:
             raise InvalidInput("messages", self.messages, "pass at least one message")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InvalidInput("max_tokens", self.max_tokens, "pass tokens, an int >= 1")
+        if self.timeout is not None and not self.timeout > 0:
+            raise InvalidInput("timeout", self.timeout, "pass seconds, a number > 0")
         if self.tool_choice and self.tool_choice not in CHOICES:
             names = [tool.name for tool in self.tools]
             if self.tool_choice not in names:

@@ -47,10 +47,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rag_memory_plugins.chat import Usage
 
 __all__ = [
     "AllModelsFailed",
@@ -281,16 +277,25 @@ class BadRequest(ProviderError):
 class StreamInterrupted(ChatModelError):
     """An answer broke off after its first piece, so no other model could take over.
 
-    `text` is what came, `usage` its tokens (counted by us if the provider did not say), `model` who
-    said it. The cause says what happened.
+    `text` is what came; the tokens are counted by us where the provider did not say; `cost` is in
+    US dollars and `model` the entry that said it. The cause says what happened.
     """
 
     def __init__(
-        self, message: str, *, text: str = "", usage: Usage | None = None, model: str = ""
+        self,
+        message: str,
+        *,
+        text: str = "",
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cost: float = 0.0,
+        model: str = "",
     ) -> None:
         super().__init__(message)
         self.text = text
-        self.usage = usage
+        self.input_tokens = input_tokens
+        self.output_tokens = output_tokens
+        self.cost = cost
         self.model = model
 
 

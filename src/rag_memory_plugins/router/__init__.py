@@ -1,0 +1,1 @@
+"""One model made of many: it goes on answering when providers fail."""
