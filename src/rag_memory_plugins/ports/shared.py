@@ -28,6 +28,16 @@ class SharedState(Protocol):
     async def aget(self, key: str) -> dict[str, int]:
         """The numbers under `key`; empty when there are none."""
 
+    async def aswap(
+        self, key: str, expected: Mapping[str, int], numbers: Mapping[str, int], seconds: float
+    ) -> bool:
+        """Put `numbers` in the place of all that is under `key`, if that is `expected`; say whether.
+
+        One step, whoever else shares the state: of several who expect the same, one swaps.
+        `expected` is what `aget` gave, and empty for a key without numbers; empty `numbers` drop
+        the key. It is dropped `seconds` after the swap; a refused one leaves it and its end alone.
+        """
+
     async def akeys(self, prefix: str) -> list[str]:
         """Keys that begin with `prefix`, sorted."""
 

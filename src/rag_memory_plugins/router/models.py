@@ -127,8 +127,13 @@ class Model:
     def __post_init__(self) -> None:
         put = object.__setattr__
         asks = getattr(self.chat, "astream", None) or getattr(self.chat, "achat", None)
+        framework = _framework(self.chat)
+        if framework:
+            remedy = f"wrap it: rag_memory_plugins.{framework}.as_chat_model(model)"
+            raise InvalidInput("chat", type(self.chat).__name__, remedy)
         if not callable(asks):
-            raise InvalidInput("chat", type(self.chat).__name__, _remedy(self.chat))
+            remedy = "pass a ports.ChatModel, or a preset's model such as ollama('llama3.2')"
+            raise InvalidInput("chat", type(self.chat).__name__, remedy)
         name = getattr(self.chat, "name", "")
         put(self, "name", self.name or name)
         if not isinstance(self.name, str) or not self.name:
@@ -150,13 +155,13 @@ class Model:
         return f"Model({self.name!r}, provider={self.provider!r}, {place})"
 
 
-def _remedy(chat: object) -> str:
-    """Which function makes a model of a framework's object."""
-    for base in type(chat).__mro__:
-        for framework in ("langchain", "llama_index"):
-            if base.__module__.startswith(framework):
-                return f"wrap it: rag_memory_plugins.{framework}.as_chat_model(model)"
-    return "pass a ports.ChatModel, or a preset's model such as ollama('llama3.2')"
+def _framework(chat: object) -> str:
+    """Which framework an object is of, "" for none: its methods have our names and other words."""
+    modules = [base.__module__ for base in type(chat).__mro__]
+    for framework in ("langchain", "llama_index"):
+        if any(module.startswith(framework) for module in modules):
+            return framework
+    return ""
 
 
 def account(api_key: str, base_url: str) -> str:

@@ -52,7 +52,7 @@ class LocalState:
 
         The key is dropped `seconds` after its last change. Raises `InvalidInput`, changing nothing.
         """
-        _check(amounts, seconds)
+        _check("amounts", amounts, seconds)
         with self._lock:
             now = self._now()
             numbers, end, _ = self._pop(key) or ({}, now, seconds)
@@ -60,11 +60,7 @@ class LocalState:
                 numbers = {}
             for name, amount in amounts.items():
                 numbers[name] = numbers.get(name, 0) + amount
-            self._entries[key] = (numbers, now + seconds, seconds)
-            self._queues.setdefault(seconds, OrderedDict())[key] = None
-            self._drop_ended(now)
-            if len(self._entries) > self._most_keys:
-                self._pop(next(iter(self._entries)))
+            self._put(key, numbers, now, seconds)
 
     async def aget(self, key: str) -> dict[str, int]:
         """The numbers under `key`; empty when there are none."""
@@ -72,6 +68,24 @@ class LocalState:
             now = self._now()
             numbers, end, _ = self._entries.get(key, ({}, now, 0.0))
             return dict(numbers) if now < end else {}
+
+    async def aswap(
+        self, key: str, expected: Mapping[str, int], numbers: Mapping[str, int], seconds: float
+    ) -> bool:
+        """Put `numbers` in the place of all under `key`, if that is `expected`; say whether.
+
+        Raises `InvalidInput`, changing nothing.
+        """
+        _check("numbers", numbers, seconds)
+        with self._lock:
+            now = self._now()
+            held, end, _ = self._entries.get(key, ({}, now, 0.0))
+            if (held if now < end else {}) != dict(expected):
+                return False
+            self._pop(key)
+            if numbers:
+                self._put(key, dict(numbers), now, seconds)
+            return True
 
     async def akeys(self, prefix: str) -> list[str]:
         """Keys that begin with `prefix`, sorted. Looks through all of them."""
@@ -102,6 +116,14 @@ class LocalState:
             raise StoreClosed("this state was closed; make a new LocalState()")
         return self._clock()
 
+    def _put(self, key: str, numbers: dict[str, int], now: float, seconds: float) -> None:
+        """Keep a key that is not there now, and drop what ended and what is too much."""
+        self._entries[key] = (numbers, now + seconds, seconds)
+        self._queues.setdefault(seconds, OrderedDict())[key] = None
+        self._drop_ended(now)
+        if len(self._entries) > self._most_keys:
+            self._pop(next(iter(self._entries)))
+
     def _pop(self, key: str) -> _Entry | None:
         entry = self._entries.pop(key, None)
         if entry is not None:
@@ -125,9 +147,9 @@ class LocalState:
         return f"LocalState({len(self._entries)} keys{', closed' if self._closed else ''})"
 
 
-def _check(amounts: Mapping[str, int], seconds: float) -> None:
-    for name, amount in amounts.items():
-        if not isinstance(amount, int):
-            raise InvalidInput(f"amounts[{name!r}]", amount, "pass a whole number")
+def _check(field: str, numbers: Mapping[str, int], seconds: float) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, int):
+            raise InvalidInput(f"{field}[{name!r}]", number, "pass a whole number")
     if not isinstance(seconds, (int, float)) or not seconds > 0:  # NaN is not either
         raise InvalidInput("seconds", seconds, "pass seconds, a number > 0")

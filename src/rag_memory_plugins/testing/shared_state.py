@@ -190,3 +190,99 @@ class SharedStateConformance:
                 await other.aclose()
 
         self._with(story)
+
+    def test_what_is_expected_is_swapped_whole(self) -> None:
+        async def story(state: SharedState) -> None:
+            await state.aadd("a", {"x": 1, "y": 2}, self.lifetime)
+            assert await state.aswap("a", {"y": 2, "x": 1}, {"x": 3, "z": 0}, self.lifetime)
+            assert await state.aget("a") == {"x": 3, "z": 0}
+            assert await state.aswap("a", {"x": 3, "z": 0}, {"w": -(2**53) - 1}, self.lifetime)
+            assert await state.aget("a") == {"w": -(2**53) - 1}
+
+        self._with(story)
+
+    def test_what_is_not_expected_is_left_alone(self) -> None:
+        async def story(state: SharedState) -> None:
+            await state.aadd("a", {"x": 1, "y": 0}, self.lifetime)
+            others: tuple[dict[str, int], ...] = (
+                {},
+                {"x": 1},
+                {"x": 1, "y": 1},
+                {"x": 1, "z": 0},
+                {"x": 1, "y": 0, "z": 0},
+            )
+            for other in others:
+                assert not await state.aswap("a", other, {"w": 9}, self.lifetime)
+            assert not await state.aswap("b", {"x": 1}, {"w": 9}, self.lifetime)
+            assert await state.aget("a") == {"x": 1, "y": 0}
+            assert await state.akeys("") == ["a"]
+
+        self._with(story)
+
+    def test_no_numbers_are_expected_where_there_are_none(self) -> None:
+        async def story(state: SharedState) -> None:
+            assert await state.aswap("a", {}, {"x": 1}, self.lifetime)
+            assert not await state.aswap("a", {}, {"x": 2}, self.lifetime)
+            assert await state.aget("a") == {"x": 1}
+
+        self._with(story)
+
+    def test_a_key_swapped_for_no_numbers_is_gone(self) -> None:
+        async def story(state: SharedState) -> None:
+            await state.aadd("a", {"x": 1}, self.lifetime)
+            assert await state.aswap("a", {"x": 1}, {}, self.lifetime)
+            assert await state.aswap("b", {}, {}, self.lifetime)
+            assert await state.aget("a") == {}
+            assert await state.akeys("") == []
+
+        self._with(story)
+
+    def test_a_swap_moves_a_keys_end_and_a_refused_one_does_not(self) -> None:
+        async def story(state: SharedState) -> None:
+            await state.aadd("a", {"x": 1}, self.lifetime)
+            await state.aadd("b", {"x": 1}, self.lifetime)
+            await self.apass(0.6 * self.lifetime)
+            assert await state.aswap("a", {"x": 1}, {"x": 2}, self.lifetime)
+            assert not await state.aswap("b", {"x": 7}, {"x": 2}, self.lifetime)
+            await self.apass(0.6 * self.lifetime)
+            assert await state.aget("a") == {"x": 2}
+            assert await state.aget("b") == {}
+
+        self._with(story)
+
+    def test_a_key_that_ended_is_expected_to_have_no_numbers(self) -> None:
+        async def story(state: SharedState) -> None:
+            await state.aadd("a", {"x": 1}, self.lifetime)
+            await self.apass(1.2 * self.lifetime)
+            assert not await state.aswap("a", {"x": 1}, {"x": 2}, self.lifetime)
+            assert await state.aswap("a", {}, {"x": 3}, self.lifetime)
+            assert await state.aget("a") == {"x": 3}
+
+        self._with(story)
+
+    def test_amounts_are_added_to_what_was_swapped_in(self) -> None:
+        async def story(state: SharedState) -> None:
+            assert await state.aswap("a", {}, {"x": 5}, self.lifetime)
+            await state.aadd("a", {"x": 2}, self.lifetime)
+            assert not await state.aswap("a", {"x": 5}, {"x": 0}, self.lifetime)
+            assert await state.aget("a") == {"x": 7}
+
+        self._with(story)
+
+    def test_of_many_who_expect_the_same_one_swaps(self) -> None:
+        async def story(state: SharedState) -> None:
+            other = await self.ashare(state)
+            for before in ({}, {"x": 0}):
+                swaps = [
+                    each.aswap("a", before, {"of": number, "x": 1}, self.lifetime)
+                    for number in range(25)
+                    for each in (state, other)
+                ]
+                if before:
+                    await state.adrop(["a"])
+                    await state.aadd("a", before, self.lifetime)
+                assert sum(await asyncio.gather(*swaps)) == 1
+            if other is not state:
+                await other.aclose()
+
+        self._with(story)

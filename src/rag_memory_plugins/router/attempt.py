@@ -1,0 +1,182 @@
+"""One model asked once: what it holds while it runs, and what is written when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rag_memory_plugins.chat import ChatRequest, Gathered, Usage
+from rag_memory_plugins.errors import ProviderError, shorten
+from rag_memory_plugins.events import Event, emit
+from rag_memory_plugins.namespace import SHARED
+from rag_memory_plugins.router.decisions import Attempted, Decision
+from rag_memory_plugins.router.faults import Fault, fault_of
+from rag_memory_plugins.router.ledger import Entry
+from rag_memory_plugins.router.models import Model
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.router.parts import Parts
+
+__all__ = ["Attempt"]
+
+NANO = 1_000_000_000
+
+
+@dataclass(slots=True)
+class _Held:
+    """What an attempt must give back: a breaker's permit, a counted rate, reserved money."""
+
+    permit: Any = None
+    taken: Any = None
+    reserved: Any = None
+
+
+class Attempt:
+    """One model asked once. Made by a `Route`; `request` is what this model is sent.
+
+    `gathered` fills while pieces come, so that a cancelled attempt knows what it has used.
+    """
+
+    __slots__ = (
+        "_decision", "_parts", "_settled", "first", "gathered", "held", "model", "number",
+        "request", "started", "tokens",
+    )  # fmt: skip
+
+    def __init__(
+        self, parts: Parts, decision: Decision, model: Model, request: ChatRequest, tokens: int
+    ) -> None:
+        self._parts = parts
+        self._decision = decision
+        self._settled = False
+        self.model = model
+        self.request = request
+        self.tokens = tokens
+        self.number = len(decision.attempts)
+        self.held = _Held()
+        self.gathered = Gathered()
+        self.first: float | None = None
+        self.started = parts.clock()
+
+    def has_begun(self) -> None:
+        """The first content has come: the provider is well, and nobody else can take over."""
+        self.first = self._parts.clock() - self.started
+        if self.held.permit is not None:
+            self._parts.breakers.succeeded(self.held.permit)
+
+    @property
+    def usage(self) -> Usage:
+        """The provider's figures, else ours: the prompt as estimated, the text as counted."""
+        known = self.gathered.usage
+        if known is not None:
+            return known
+        calls = self.gathered.tool_calls
+        text = self.gathered.text + self.gathered.reasoning
+        text += "".join(call.name + call.arguments for call in calls)
+        return Usage(self.tokens, self._parts.count(text) if text else 0, exact=False)
+
+    async def asettle(self, outcome: str, error: BaseException | None = None) -> Fault | None:
+        """Give back what was held, and write down how it ended. Only the first call counts."""
+        if self._settled:
+            return None
+        self._settled = True
+        parts, model = self._parts, self.model
+        parts.seen[model.name].give_back()
+        fault = fault_of(error) if isinstance(error, ProviderError) else None
+        self._tell_breaker(outcome, fault)
+        seconds = parts.clock() - self.started
+        usage = self.usage
+        spent = outcome != "failed" or self.first is not None
+        if not spent:
+            usage = Usage(exact=usage.exact)  # a request that was refused costs nothing
+        cost = model.price.of(usage)
+        if outcome == "ok":
+            parts.seen[model.name].took(seconds)
+        self._write(outcome, error, usage, cost, seconds)
+        if self.held.taken is not None:
+            await parts.rates.asettle(self.held.taken, usage.input + usage.output)
+        if self.held.reserved is not None:
+            await parts.budgets.asettle(self.held.reserved, round(cost * NANO))
+        return fault
+
+    def _tell_breaker(self, outcome: str, fault: Fault | None) -> None:
+        permit, breakers = self.held.permit, self._parts.breakers
+        if permit is None:
+            return
+        if outcome in ("ok", "rejected"):
+            if self.first is None:
+                breakers.succeeded(permit)
+        elif fault is None or fault.trips == "unknown":
+            breakers.cancelled(permit)
+        elif fault.trips == "well":
+            breakers.succeeded(permit)
+        else:
+            at_once = fault.trips == "at once"
+            breakers.failed(permit, at_once=at_once, cool_down=fault.cool_down)
+
+    def _write(
+        self, outcome: str, error: BaseException | None, usage: Usage, cost: float, seconds: float
+    ) -> None:
+        parts, model, request = self._parts, self.model, self.request
+        said = "" if error is None else shorten(str(error), 300)
+        self._decision.attempts.append(
+            Attempted(
+                model.name, outcome, seconds, self.first, usage.input, usage.output, cost, said
+            )
+        )
+        scope = request.scope
+        if parts.ledger is not None:
+            parts.ledger.record(
+                Entry(
+                    request.id,
+                    self.number,
+                    parts.now() - seconds,
+                    *_who(request),
+                    model.provider,
+                    model.name,
+                    self.gathered.model or model.model,
+                    usage.input,
+                    usage.output,
+                    usage.cached,
+                    usage.exact,
+                    round(cost * NANO),
+                    self.first,
+                    seconds,
+                    outcome,
+                    said,
+                )
+            )
+        if parts.hooks:
+            data = {
+                "model": model.name,
+                "outcome": outcome,
+                "input": usage.input,
+                "output": usage.output,
+                "cost": cost,
+                "first": self.first,
+            }
+            if error is not None:
+                data["error"] = type(error).__name__
+            key = "" if scope is None else scope.key
+            emit(parts.hooks, Event("router.attempt", key, seconds, data))
+
+
+def _who(request: ChatRequest) -> tuple[str, str]:
+    """(tenant, user) for the ledger; the part of a scope's key that names the user."""
+    scope = request.scope
+    if scope is None:
+        return "", ""
+    return scope.tenant, "*" if scope.user is SHARED else str(scope.user)
+
+
+def record_cached(parts: Parts, request: ChatRequest, found: Any) -> None:
+    """Write down an answer that cost nothing."""
+    if parts.ledger is None:
+        return
+    name = found.answer.model
+    model = next((model for model in parts.models if model.name == name), None)
+    provider = "" if model is None else model.provider
+    entry = Entry(
+        request.id, 0, parts.now(), *_who(request), provider, name, "", 0, 0, 0, True, 0, None, 0.0,
+        "cached", found.kind,
+    )  # fmt: skip
+    parts.ledger.record(entry)

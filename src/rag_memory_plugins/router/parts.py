@@ -1,0 +1,48 @@
+"""What a router is made of, handed to each of its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rag_memory_plugins.chat import ChatRequest
+from rag_memory_plugins.events import Hook
+from rag_memory_plugins.router.decisions import Decisions
+from rag_memory_plugins.router.ledger import Ledger
+from rag_memory_plugins.router.models import Model
+from rag_memory_plugins.router.policy import Mode, Policy
+from rag_memory_plugins.router.seen import Seen
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.router.breakers import Breakers
+
+__all__ = ["Parts"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a router is made of. `clock` never goes back; `now` is in seconds since 1970."""
+
+    models: tuple[Model, ...]
+    mode: Mode
+    policy: Policy
+    breakers: Breakers
+    rates: Any
+    budgets: Any
+    ledger: Ledger | None
+    decisions: Decisions
+    seen: Mapping[str, Seen]
+    health: Mapping[str, Callable[[], Awaitable[str]]]
+    cache: Any
+    hardness: Callable[[ChatRequest], float] | None
+    count: Callable[[str], int]
+    count_request: Callable[[ChatRequest], int]
+    timeout: float
+    patience: float
+    rounds: int
+    answer_tokens: int
+    hooks: tuple[Hook, ...]
+    clock: Callable[[], float]
+    now: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]

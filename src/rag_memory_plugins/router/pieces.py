@@ -1,0 +1,93 @@
+"""The pieces of one attempt, each in time, every fault as a `ProviderError`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from rag_memory_plugins.chat import ChatRequest, Delta, ToolPiece
+from rag_memory_plugins.errors import ProviderError, ProviderTimeout
+from rag_memory_plugins.ports import ChatModel
+from rag_memory_plugins.router.faults import provider_error
+from rag_memory_plugins.router.models import Model
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout_at
+else:
+    from async_timeout import timeout_at
+
+__all__ = ["pieces_of"]
+
+
+async def pieces_of(
+    model: Model, request: ChatRequest, seconds: float
+) -> AsyncGenerator[Delta, None]:
+    """What `model` answers, within its time-outs and at most `seconds`.
+
+    What carries no content resets no time-out: a provider that only says that it is alive is as
+    good as silent. Raises `ProviderError`s; closing closes the provider's stream.
+    """
+    times, loop = model.timeouts, asyncio.get_running_loop()
+    started = loop.time()
+    end = started + min(times.total, seconds)
+    streams = request.stream or bool(getattr(model.chat, "always_streams", False))
+    stage, until = ("first", started + times.first) if streams else ("total", end)
+    stream = _asked(model, request)
+    try:
+        while True:
+            limit = min(until, end)
+            try:
+                async with timeout_at(limit):
+                    delta = await stream.__anext__()
+            except StopAsyncIteration:
+                return
+            except Exception as error:
+                late = loop.time() >= limit
+                if isinstance(error, (TimeoutError, asyncio.TimeoutError)) and late:
+                    raise _late(
+                        model, "total" if limit == end else stage, limit - started
+                    ) from None
+                raise _named(error, model) from error
+            if stage != "total" and delta.has_content:
+                stage, until = "between", loop.time() + times.between
+            yield delta
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _late(model: Model, stage: str, seconds: float) -> ProviderTimeout:
+    what = {
+        "first": "no first piece",
+        "between": "no further piece",
+        "total": "no whole answer",
+    }[stage]
+    message = f"{model.name}: {what} after {seconds:.3g} s; Model(timeouts=Timeouts({stage}=...))"
+    return ProviderTimeout(message, stage=stage, model=model.name)
+
+
+def _named(error: Exception, model: Model) -> ProviderError:
+    failure = provider_error(error, model.name)
+    failure.model = model.name
+    return failure
+
+
+def _asked(model: Model, request: ChatRequest) -> AsyncIterator[Delta]:
+    chat: Any = model.chat
+    if hasattr(chat, "astream"):
+        stream: AsyncIterator[Delta] = chat.astream(request)
+        return stream
+    return _whole(chat, request)
+
+
+async def _whole(chat: ChatModel, request: ChatRequest) -> AsyncIterator[Delta]:
+    """The answer of a model that knows messages only, as one piece."""
+    message = await chat.achat(request.messages, max_tokens=request.max_tokens)
+    calls = tuple(
+        ToolPiece(number, call.id, call.name, call.arguments)
+        for number, call in enumerate(message.tool_calls)
+    )
+    yield Delta(message.content, tools=calls, finish="tool_calls" if calls else "stop")

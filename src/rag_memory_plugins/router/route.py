@@ -1,0 +1,280 @@
+"""One request's way through the models: rounds over an order, until one answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from rag_memory_plugins.chat import ChatRequest
+from rag_memory_plugins.errors import (
+    AllModelsFailed,
+    AnswerRejected,
+    ChatModelError,
+    ContextOverflow,
+    NoModelFits,
+    ProviderError,
+)
+from rag_memory_plugins.router.attempt import NANO, Attempt
+from rag_memory_plugins.router.breaker import Refused
+from rag_memory_plugins.router.decisions import Decision
+from rag_memory_plugins.router.faults import fault_of, provider_error
+from rag_memory_plugins.router.models import Model
+from rag_memory_plugins.router.policy import Ask, Candidate, Ranked
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.router.parts import Parts
+
+__all__ = ["Route"]
+
+T = TypeVar("T")
+VARIANTS: Final = 8
+"""Times that one model may be asked again at once, with a smaller variant of itself."""
+
+
+class _NobodyNow(ChatModelError):
+    """A round without an answer. `wait`: seconds until the next may do better, None for never."""
+
+    def __init__(self, wait: float | None) -> None:
+        super().__init__("nobody answered")
+        self.wait = wait
+
+
+class Route:
+    """One request's way. `arun(ask)` asks one model after another until `ask` returns.
+
+    `ask` gets an `Attempt` and may return before all has come: then whoever reads on settles it.
+    """
+
+    def __init__(self, parts: Parts, request: ChatRequest, decision: Decision) -> None:
+        self._parts = parts
+        self._request = request
+        self._decision = decision
+        self._end = parts.clock() + (request.timeout or parts.timeout)
+        self._tokens = parts.count_request(request)
+        self._hardness = self._estimate()
+        self._larger_than = 0
+        self._errors: list[ProviderError] = []
+        self._busy: list[Model] = []
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the whole request ends."""
+        return self._end - self._parts.clock()
+
+    async def arun(self, ask: Callable[[Attempt], Awaitable[T]]) -> T:
+        """What `ask` returned. Raises what does not pass by waiting, or `AllModelsFailed`."""
+        try:
+            return await self._round(ask)
+        except _NobodyNow as nobody:
+            first: _NobodyNow | None = nobody
+        # Not before it is needed: a good call pays nothing for what happens to a bad one.
+        from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+        def wait(state: RetryCallState) -> float:
+            return max(0.0, _wait_of(state) or 0.0)
+
+        def stop(state: RetryCallState) -> bool:
+            seconds = _wait_of(state)
+            if seconds is None or state.attempt_number >= self._parts.rounds:
+                return True
+            return seconds > min(self.remaining, self._parts.patience)
+
+        async def once_more() -> T:
+            nonlocal first
+            if first is not None:  # the round before was the first try
+                failed, first = first, None
+                raise failed
+            return await self._round(ask)
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_NobodyNow),
+            wait=wait,
+            stop=stop,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return await retrying(once_more)
+        except _NobodyNow as nobody:
+            error = self._failure(nobody.wait)
+        raise error from (self._errors[-1] if self._errors else None)
+
+    async def _round(self, ask: Callable[[Attempt], Awaitable[T]]) -> T:
+        """Ask everybody who may be asked now, once."""
+        self._busy = []
+        ranked = await self._rank()
+        for model in ranked.order:
+            for _ in range(VARIANTS):
+                if self._too_small(model) or self.remaining <= 0:
+                    break
+                attempt = await self._take(model)
+                if attempt is None:
+                    break
+                try:
+                    return await ask(attempt)
+                except Exception as error:
+                    if not await self._failed(attempt, error):
+                        break
+                except BaseException as error:
+                    await attempt.asettle("cancelled", error)
+                    raise
+        raise _NobodyNow(self._wait(ranked))
+
+    async def _failed(self, attempt: Attempt, error: Exception) -> bool:
+        """Whether the same model is asked again; raises what another cannot do better."""
+        model = attempt.model
+        failure = provider_error(error, model.name)
+        failure.model = failure.model or model.name
+        fault = fault_of(failure)
+        outcome = "rejected" if isinstance(failure, AnswerRejected) else "failed"
+        await attempt.asettle(outcome, failure)
+        if not fault.moves_on:
+            if failure is error:
+                raise error
+            raise failure from error
+        self._errors.append(failure)
+        if fault.larger:
+            self._larger_than = max(self._larger_than, model.window or self._tokens)
+        return fault.again
+
+    def _too_small(self, model: Model) -> bool:
+        return self._larger_than > 0 and (model.window or 0) <= self._larger_than
+
+    async def _rank(self) -> Ranked:
+        parts, request = self._parts, self._request
+        candidates = []
+        for model in parts.models:
+            health = parts.health.get(model.name)
+            unwell = "" if health is None else await health()
+            candidates.append(
+                Candidate(
+                    model,
+                    unwell,
+                    parts.breakers.open_for(model.key),
+                    parts.seen[model.name].busy,
+                    parts.seen[model.name].seconds,
+                    getattr(model.chat, "tokens_left", None),
+                )
+            )
+        ask = Ask(
+            parts.mode,
+            self._tokens,
+            bool(request.tools),
+            request.schema is not None,
+            request.images,
+            request.stream,
+            request.max_tokens,
+            self._hardness,
+            self._level(),
+            self._larger_than,
+        )
+        ranked = parts.policy.rank(ask, candidates)
+        self._decision.asks.append(ask)
+        self._decision.rounds.append(ranked)
+        self._busy = [c.model for c in candidates if c.busy]
+        return ranked
+
+    def _estimate(self) -> float | None:
+        parts = self._parts
+        if parts.hardness is None or not parts.policy.estimates:
+            return None
+        return parts.hardness(self._request)
+
+    def _level(self) -> str:
+        budgets = self._parts.budgets
+        return "free" if budgets is None else str(budgets.level(self._request.scope))
+
+    async def _take(self, model: Model) -> Attempt | None:
+        """All that an attempt needs, or nothing and the reason in the decision."""
+        parts = self._parts
+        if not parts.seen[model.name].take():
+            self._busy.append(model)
+            self._refuse(model, "all its places are taken")
+            return None
+        attempt: Attempt | None = None
+        try:
+            attempt = await self._hold(model)
+        finally:
+            if attempt is None:
+                parts.seen[model.name].give_back()
+        return attempt
+
+    async def _hold(self, model: Model) -> Attempt | None:
+        parts, request = self._parts, self._request
+        permit = await parts.breakers.aallow(model.key, model.timeouts.total)
+        if isinstance(permit, Refused):
+            self._refuse(model, f"its breaker is {permit.why}")
+            return None
+        try:
+            taken, reserved = None, None
+            if parts.rates is not None:
+                taken = await parts.rates.aacquire(request.scope, model.name, self._tokens)
+            if parts.budgets is not None:
+                if request.max_tokens is None:
+                    # Nobody can say what an answer without an end may cost.
+                    request = replace(request, max_tokens=parts.answer_tokens)
+                reserved = await self._reserve(model, request)
+        except BaseException:
+            parts.breakers.cancelled(permit)
+            raise
+        attempt = Attempt(parts, self._decision, model, request, self._tokens)
+        attempt.held.permit, attempt.held.taken = permit, taken
+        attempt.held.reserved = reserved
+        return attempt
+
+    async def _reserve(self, model: Model, request: ChatRequest) -> object:
+        price = model.price
+        most = self._tokens * price.input + (request.max_tokens or 0) * price.output
+        return await self._parts.budgets.areserve(request.scope, round(most / 1e6 * NANO))
+
+    def _refuse(self, model: Model, reason: str) -> None:
+        self._decision.refused.append(f"not {model.name}: {reason}")
+
+    def _wait(self, ranked: Ranked) -> float | None:
+        """Seconds until another round may do better; None if it never will."""
+        if self._busy:
+            return 0.0  # `_sleep` waits for a place
+        waits = [item.wait for item in ranked.skipped if item.wait is not None]
+        tried = [model for model in ranked.order if not self._too_small(model)]
+        waits += [self._parts.breakers.open_for(model.key) for model in tried]
+        return max(min(waits), self._backoff()) if waits else None
+
+    def _backoff(self) -> float:
+        return float(min(8.0, 0.25 * 2 ** len(self._decision.rounds)))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until somebody may be asked: `seconds`, or until one of the busy ones has a place."""
+        if not self._busy:
+            await self._parts.sleep(seconds)
+            return
+        waiting = [asyncio.ensure_future(self._parts.seen[m.name].afree()) for m in self._busy]
+        try:
+            await asyncio.wait(
+                waiting, timeout=max(0.0, self.remaining), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    def _failure(self, wait: float | None) -> ChatModelError:
+        skipped = "; ".join(f"{s.model}: {s.reason}" for s in self._decision.rounds[-1].skipped)
+        if not self._errors:
+            if wait is None:
+                return NoModelFits(f"no model can answer this: {skipped or 'there is none'}")
+            return AllModelsFailed(f"no model can be asked now: {skipped}", retry_after=wait)
+        overflow = [e for e in self._errors if isinstance(e, ContextOverflow)]
+        if len(overflow) == len(self._errors):
+            return overflow[-1]
+        said = "; ".join(str(error) for error in self._errors[-4:])
+        remedy = "" if wait is None else f"; ask again in {wait:.1f} s"
+        message = f"all models failed: {said}{'; ' if skipped else ''}{skipped}{remedy}"
+        return AllModelsFailed(message, errors=self._errors, retry_after=wait)
+
+
+def _wait_of(state: object) -> float | None:
+    outcome = getattr(state, "outcome", None)
+    error = None if outcome is None else outcome.exception()
+    return error.wait if isinstance(error, _NobodyNow) else None

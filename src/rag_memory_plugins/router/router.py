@@ -1,0 +1,392 @@
+"""`Router`: one chat model made of many."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from typing_extensions import Self
+
+from rag_memory_plugins.chat import Answer, ChatRequest, Delta
+from rag_memory_plugins.errors import (
+    InvalidInput,
+    ProviderError,
+    nearest,
+)
+from rag_memory_plugins.events import Hook
+from rag_memory_plugins.namespace import Scope
+from rag_memory_plugins.portal import Portal, blocking, get_portal, strict
+from rag_memory_plugins.router.answers import (
+    Opened,
+    as_piece,
+    check_end,
+    check_use,
+    interrupted,
+    open_stream,
+)
+from rag_memory_plugins.router.attempt import Attempt, record_cached
+from rag_memory_plugins.router.breaker import BreakerRules
+from rag_memory_plugins.router.breakers import Breakers
+from rag_memory_plugins.router.decisions import Decision, Decisions
+from rag_memory_plugins.router.ledger import Ledger
+from rag_memory_plugins.router.models import Capabilities, HealthChecked, Model
+from rag_memory_plugins.router.parts import Parts
+from rag_memory_plugins.router.pieces import pieces_of
+from rag_memory_plugins.router.policy import MODES, Mode, Policy, RoutePolicy
+from rag_memory_plugins.router.route import Route
+from rag_memory_plugins.router.running import Run, Running
+from rag_memory_plugins.router.seen import Seen
+from rag_memory_plugins.router.sizing import request_counter
+from rag_memory_plugins.tokens import make_counter
+from rag_memory_plugins.types import Message
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.ports import ChatModel, SharedState, TokenCounter
+
+__all__ = ["Router"]
+
+_END: Final = object()
+
+
+class Router:
+    """One chat model made of many: it asks the next when one fails, and says what it did.
+
+    `models` are `Model`s, or chat models as they are. `mode`: "local-first" asks local models first
+    when the prompt is short enough, "local-only" never asks another, "cloud-only" no local one.
+    `policy` orders those that can answer. `timeout` (seconds) is for a whole request, all attempts
+    included; when all have failed the router waits up to `patience` seconds for one to recover, and
+    looks at everybody up to `rounds` times. `shared` lets processes share what they know of
+    failures. With `budgets` an answer without `max_tokens` has at most `answer_tokens`.
+
+    Any loop and any thread may ask; `answer`, `chat` and `stream` are the sync faces. Raises
+    `AllModelsFailed`, `NoModelFits`, `StreamInterrupted` after the first piece, and what no other
+    model could do better: `BadRequest`, `ProviderAuth`, `ContentFiltered`, `ContextOverflow`.
+
+    >>> from rag_memory_plugins.errors import ProviderLimited
+    >>> from rag_memory_plugins.testing.models import ScriptedModel
+    >>> limited = Model(ScriptedModel(ProviderLimited("429"), name="first"), "first")
+    >>> router = Router([limited, ScriptedModel("Hello!", name="second")], mode="cloud-only")
+    >>> router.chat([Message("user", "Hi")]).content
+    'Hello!'
+    """
+
+    @strict
+    def __init__(
+        self,
+        models: Sequence[Model | ChatModel],
+        *,
+        mode: Mode = "local-first",
+        policy: Policy | None = None,
+        timeout: float = 120.0,
+        patience: float = 20.0,
+        rounds: int = 4,
+        answer_tokens: int = 4_096,
+        counter: str | TokenCounter | None = None,
+        shared: SharedState | None = None,
+        breaker: BreakerRules | None = None,
+        rates: Any = None,
+        budgets: Any = None,
+        ledger: Ledger | None = None,
+        cache: Any = None,
+        hardness: Callable[[ChatRequest], float] | None = None,
+        hooks: Sequence[Hook] = (),
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        entries = _entries(models)
+        if mode not in MODES:
+            raise InvalidInput("mode", mode, nearest(str(mode), MODES))
+        for field, value in (("timeout", timeout), ("patience", patience)):
+            if not isinstance(value, (int, float)) or not value >= 0:
+                raise InvalidInput(field, value, "pass seconds, a number >= 0")
+        allowed = tuple([model for model in entries if _in_mode(model, mode)])
+        if not allowed:
+            raise InvalidInput("models", entries, f"none of them may be asked in mode {mode!r}")
+        tokens = make_counter(counter)
+        self.models = entries
+        self.mode: Mode = mode
+        self._running = Running()
+        self._parts = Parts(
+            models=allowed,
+            mode=mode,
+            policy=policy or RoutePolicy(),
+            breakers=Breakers(shared, rules=breaker, clock=now, hooks=tuple(hooks)),
+            rates=rates,
+            budgets=budgets,
+            ledger=ledger,
+            decisions=Decisions(),
+            cache=cache,
+            health={
+                model.name: model.chat.ahealth
+                for model in allowed
+                if isinstance(model.chat, HealthChecked)
+            },
+            seen={model.name: Seen(model.concurrency) for model in allowed},
+            hardness=hardness,
+            count=tokens.count,
+            count_request=request_counter(tokens, getattr(policy, "local_tokens", 3_000)),
+            timeout=timeout,
+            patience=patience,
+            rounds=rounds,
+            answer_tokens=answer_tokens,
+            hooks=tuple(hooks),
+            clock=clock,
+            now=now,
+            sleep=sleep,
+        )
+
+    def __repr__(self) -> str:
+        return f"Router({[model.name for model in self.models]}, mode={self.mode!r})"
+
+    @property
+    def name(self) -> str:
+        return f"router({', '.join(model.name for model in self._parts.models)})"
+
+    @property
+    def portal(self) -> Portal:
+        return get_portal()
+
+    @property
+    def candidates(self) -> tuple[Model, ...]:
+        """The models that may be asked in this mode."""
+        return self._parts.models
+
+    @property
+    def window(self) -> int | None:
+        """Tokens that every candidate holds; None if nobody says."""
+        windows = [model.window for model in self._parts.models if model.window is not None]
+        return min(windows, default=None)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What at least one candidate can do: a request goes to those that can do all it needs."""
+        can = [model.capabilities for model in self._parts.models]
+        return Capabilities(
+            tools=any(each.tools for each in can),
+            schema=any(each.schema for each in can),
+            vision=any(each.vision for each in can),
+            streaming=any(each.streaming for each in can),
+        )
+
+    async def achat(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> Message:
+        """The answer to some messages, on nobody's behalf."""
+        return (await self.aanswer(ChatRequest(messages, max_tokens=max_tokens))).message
+
+    async def aanswer(self, request: ChatRequest) -> Answer:
+        """The whole answer. Nothing of it is seen before it is whole, so any fault may move on."""
+        parts = self._parts
+        decision = parts.decisions.begin(request.id)
+        run = self._running.begin(request.id)
+        try:
+            with run.awaiting():
+                found = await self._look(request, decision)
+                if found is not None and not found.sampled:
+                    answer: Answer = found.answer
+                    return answer
+                route = Route(parts, request, decision)
+                answer = await route.arun(lambda attempt: self._whole(route, attempt))
+                await self._keep(request, found, answer)
+        except BaseException as error:
+            decision.outcome = type(error).__name__
+            raise
+        finally:
+            self._running.end(run)
+        decision.outcome, decision.model = "answered", answer.model
+        return answer
+
+    async def _look(self, request: ChatRequest, decision: Decision) -> Any:
+        """What the cache has; a sampled hit is only compared with what a model says."""
+        if self._parts.cache is None:
+            return None
+        found = await self._parts.cache.alook(request)
+        if found is not None and not found.sampled:
+            decision.cached, decision.outcome = found.kind, "answered"
+            decision.model = found.answer.model
+            record_cached(self._parts, request, found)
+        return found
+
+    async def _keep(self, request: ChatRequest, found: Any, answer: Answer) -> None:
+        cache = self._parts.cache
+        if cache is None:
+            return
+        if found is not None:
+            await cache.acompare(request, found, answer)
+        await cache.akeep(request, answer)
+
+    async def _whole(self, route: Route, attempt: Attempt) -> Answer:
+        gathered = attempt.gathered
+        pieces = pieces_of(attempt.model, attempt.request, route.remaining)
+        async with aclosing(pieces):
+            async for delta in pieces:
+                if attempt.first is None and delta.has_content:
+                    attempt.has_begun()
+                gathered.add(delta)
+        check_end(attempt)
+        native = gathered.natives[-1] if gathered.natives else None
+        answer = gathered.answer(
+            model=attempt.model.name, native=native, request_id=attempt.request.id
+        )
+        check_use(attempt, answer)
+        await attempt.asettle("ok")
+        return answer
+
+    async def astream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        """The answer in pieces. Before the first content another model may take over, then not.
+
+        Closing the iterator closes the provider's connection. Raises `StreamInterrupted` when the
+        answer breaks off.
+        """
+        parts = self._parts
+        decision = parts.decisions.begin(request.id)
+        run = self._running.begin(request.id)
+        try:
+            if not request.stream:
+                request = replace(request, stream=True)
+            with run.awaiting():
+                found = await self._look(request, decision)
+            if found is not None and not found.sampled:
+                yield as_piece(found.answer)
+                return
+            with run.awaiting():
+                route = Route(parts, request, decision)
+                opened = await route.arun(lambda attempt: open_stream(route.remaining, attempt))
+            run.stream = opened.rest
+            decision.model = opened.attempt.model.name
+            # An abandoned `async for` leaves its generator open; the provider would go on.
+            async with aclosing(self._read(run, opened)) as pieces:
+                async for delta in pieces:
+                    yield delta
+            decision.outcome = "answered"
+            if parts.cache is not None:
+                answer = opened.attempt.gathered.answer(model=decision.model)
+                await self._keep(request, found, answer)
+        except BaseException as error:
+            decision.outcome = type(error).__name__
+            raise
+        finally:
+            self._running.end(run)
+
+    async def _read(self, run: Run, opened: Opened) -> AsyncGenerator[Delta, None]:
+        attempt, rest = opened.attempt, opened.rest
+        try:
+            for delta in opened.begun:
+                yield delta
+            while True:
+                with run.awaiting():
+                    delta = await anext(rest, _END)  # type: ignore[arg-type]
+                if delta is _END:
+                    break
+                attempt.gathered.add(delta)
+                yield delta
+            if run.stopped:  # its stream was closed under it
+                raise run.error()
+            check_end(attempt)
+            await attempt.asettle("ok")
+        except ProviderError as error:
+            await attempt.asettle("interrupted", error)
+            raise interrupted(attempt, error) from error
+        except BaseException as error:
+            await attempt.asettle("cancelled", error)
+            raise
+        finally:
+            await run.aclose(rest)
+
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        """Sync form of `astream`."""
+        pieces = self.astream(request)
+
+        async def step() -> object:
+            return await anext(pieces, _END)
+
+        try:
+            while (delta := self.portal.call(step(), "stream()")) is not _END:
+                yield delta  # type: ignore[misc]
+        finally:
+            self.portal.call(pieces.aclose(), "stream()")
+
+    def cancel(self, request_id: str) -> bool:
+        """Cancel a running request, from any thread; False if there is none of this id.
+
+        Whoever waits for it gets `RequestCancelled`; the provider's connection is closed at once.
+        """
+        return self._running.cancel(request_id)
+
+    def explain(self, request_id: str) -> Decision:
+        """Why a request went where it went: `print` it. The last 1,000 are kept."""
+        return self._parts.decisions.of(request_id)
+
+    def bound(self, scope: Scope) -> BoundRouter:
+        """This router on behalf of a scope, as a `ChatModel`."""
+        return BoundRouter(self, scope)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def aclose(self) -> None:
+        """Close the models and the ledger. What runs is not waited for."""
+        for model in self.models:
+            await model.chat.aclose()
+        if self._parts.ledger is not None:
+            await self._parts.ledger.aclose()
+
+    answer = blocking(aanswer)
+    chat = blocking(achat)
+    close = blocking(aclose)
+
+
+class BoundRouter:
+    """A router on behalf of one scope: what it is asked counts for that tenant and user."""
+
+    def __init__(self, router: Router, scope: Scope) -> None:
+        if not isinstance(scope, Scope):
+            raise InvalidInput("scope", scope, "pass a rag_memory_plugins.Scope")
+        self.router = router
+        self.scope = scope
+        self.name = router.name
+
+    async def achat(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> Message:
+        request = ChatRequest(messages, max_tokens=max_tokens, scope=self.scope)
+        return (await self.router.aanswer(request)).message
+
+    async def aanswer(self, request: ChatRequest) -> Answer:
+        return await self.router.aanswer(replace(request, scope=self.scope))
+
+    def astream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        return self.router.astream(replace(request, scope=self.scope))
+
+    async def aclose(self) -> None:
+        """Nothing: the router is its maker's."""
+
+
+def _entries(models: Sequence[Model | ChatModel]) -> tuple[Model, ...]:
+    if isinstance(models, (str, bytes)) or not isinstance(models, Sequence) or not models:
+        raise InvalidInput("models", models, "pass a list of at least one Model")
+    entries = tuple([m if isinstance(m, Model) else Model(m) for m in models])
+    names = [model.name for model in entries]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InvalidInput("models", twice[0], "two have this name; pass Model(name=...)")
+    return entries
+
+
+def _in_mode(model: Model, mode: Mode) -> bool:
+    if mode == "cloud-only":
+        return not model.local
+    if mode == "local-only" and model.local and getattr(model.chat, "loopback", True) is False:
+        remedy = "it is said to be local and is asked over the network; local-only forbids that"
+        raise InvalidInput("models", model.name, remedy)
+    return model.local or mode == "local-first"
