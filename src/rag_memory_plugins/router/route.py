@@ -114,10 +114,10 @@ class Route:
                     break
                 try:
                     return await ask(attempt)
-                except Exception as error:
+                except Exception as error:  # any client's; what does not pass is raised again
                     if not await self._failed(attempt, error):
                         break
-                except BaseException as error:
+                except BaseException as error:  # cancelled, or the process ends; raised again
                     await attempt.asettle("cancelled", error)
                     raise
         raise _NobodyNow(self._wait(ranked))
