@@ -32,8 +32,9 @@ if TYPE_CHECKING:
         VectorStore,
     )
     from rag_memory_plugins.stores.database import Database
+    from rag_memory_plugins.stores.ledger import SqlLedger
 
-__all__ = ["aopen_memory", "open_memory"]
+__all__ = ["aopen_ledger", "aopen_memory", "open_ledger", "open_memory"]
 
 
 @strict
@@ -246,3 +247,33 @@ def _make_folding(
     least = options.modes.full_up_to * FOLD_AT // 100
     limit = options.budget.summary or SUMMARY_TOKENS
     return Folding(log, summarizer, options.hooks, limit, least, counter)
+
+
+@strict
+async def aopen_ledger(
+    url: str | os.PathLike[str] = "ledger.db",
+    *,
+    hooks: Iterable[Hook] = (),
+    busy_timeout: float = 10.0,
+) -> SqlLedger:
+    """Open a router's ledger: a path or URL as `open_memory` takes it, of a file of its own.
+
+    Raises `InvalidURL`, `UnknownArgument` or a `StoreError`.
+    """
+    path, _ = parse_url(url)
+    return await get_portal().acall(_open_ledger(path, tuple(hooks), busy_timeout))
+
+
+open_ledger = blocking_function(aopen_ledger)
+
+
+async def _open_ledger(path: Path, hooks: tuple[Hook, ...], busy_timeout: float) -> SqlLedger:
+    from rag_memory_plugins.stores.database import Database
+    from rag_memory_plugins.stores.ledger import SqlLedger, migrate_ledger
+
+    database = Database(path, busy_timeout, readers=1, migrate=migrate_ledger)
+    await database.aopen()
+    ledger = SqlLedger(database, hooks)
+    ledger.start()
+    get_portal().at_exit(ledger)
+    return ledger

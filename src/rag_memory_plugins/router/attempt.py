@@ -142,7 +142,7 @@ class Attempt:
                     self.first,
                     seconds,
                     outcome,
-                    said,
+                    "" if error is None else type(error).__name__,
                 )
             )
         if parts.hooks:

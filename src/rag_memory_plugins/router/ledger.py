@@ -14,7 +14,8 @@ class Entry:
 
     `user` is a scope's key for its user, "" without a scope. `model` is the router's name for it and
     `answered_by` the provider's. `outcome` is "ok", "failed", "rejected", "interrupted",
-    "cancelled" or "cached". `exact` is False where we counted the tokens.
+    "cancelled" or "cached". `exact` is False where we counted the tokens. `error` is the name of a
+    class: what a provider says may repeat what it was asked.
     """
 
     request_id: str

@@ -337,11 +337,9 @@ class Router:
         self.close()
 
     async def aclose(self) -> None:
-        """Close the models and the ledger. What runs is not waited for."""
+        """Close the models. What runs is not waited for; a ledger is its maker's to close."""
         for model in self.models:
             await model.chat.aclose()
-        if self._parts.ledger is not None:
-            await self._parts.ledger.aclose()
 
     answer = blocking(aanswer)
     chat = blocking(achat)

@@ -102,6 +102,7 @@ class Database:
     busy_timeout: float = 10.0
     readonly: bool = False
     readers: int = 2
+    migrate: Unit[None] = migrate
     _writes: queue.SimpleQueue[_Job | None] = field(default_factory=queue.SimpleQueue)
     _reads: queue.SimpleQueue[_Job | None] = field(default_factory=queue.SimpleQueue)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -120,7 +121,7 @@ class Database:
             self._start(self._read_loop, f"rag-memory-reader-{number}")
         try:
             if not self.readonly:
-                await self.awrite(migrate)
+                await self.awrite(self.migrate)
             await self.aread(lambda connection: connection.exec_driver_sql("SELECT 1"))
         except BaseException:
             await self.aclose()
