@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_memory_plugins.llm import json_values
+from rag_memory_plugins.llm.reading import DOUBLED
 
 SCORES = {"scores": {"1": 8, "2": 3}}
 PLAIN = json.dumps(SCORES)
@@ -52,6 +53,12 @@ def test_an_object_is_found_however_it_is_wrapped(text):
 )
 def test_what_is_almost_json_is_read_as_it_was_meant(text, values):
     assert json_values(text) == values
+
+
+def test_a_key_with_two_values_is_marked_where_that_is_asked_for():
+    text = '{"a": 1, "b": 1, "a": true, "b": 1}'
+    assert json_values(text) == [{"a": True, "b": 1}]
+    assert json_values(text, mark=True) == [{"a": DOUBLED, "b": 1}]
 
 
 @given(

@@ -9,20 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from rag_memory_plugins.errors import ChatModelError
-from rag_memory_plugins.llm import json_values
+from rag_memory_plugins.llm.asking import MayPass, sendable
+from rag_memory_plugins.llm.reading import json_values
 from rag_memory_plugins.memory.statements import united
 from rag_memory_plugins.results import SummaryLine
 
-__all__ = ["MayPass", "Source", "flat", "read"]
+__all__ = ["Source", "flat", "read"]
 
 WEIGHT: Final = 3.0
 """Of a line without one, in the middle of 1 to 5."""
 _LABEL: Final = re.compile(r"\b[SM]\d+\b")
-
-
-class MayPass(ChatModelError):
-    """Worth another try."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class Source:
 
 def flat(text: str) -> str:
     """In one line, without what a `Message` refuses."""
-    return " ".join(text.encode("utf-8", "replace").decode().replace("\x00", " ").split())
+    return " ".join(sendable(text).split())
 
 
 def read(

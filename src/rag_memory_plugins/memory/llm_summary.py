@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from rag_memory_plugins.errors import ChatModelError, InvalidInput, shorten
+from rag_memory_plugins.errors import ChatModelError, InvalidInput
+from rag_memory_plugins.llm.asking import MayPass, answered
 from rag_memory_plugins.memory.extractive import checked, checked_limit
-from rag_memory_plugins.memory.labelled import MayPass, Source, flat, read
+from rag_memory_plugins.memory.labelled import Source, flat, read
 from rag_memory_plugins.memory.statements import clipped, sayable
 from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.ports import ChatModel, Folded, Summarizer
@@ -180,7 +181,13 @@ class LLMSummarizer:
         request = self._request(sources, limit)
 
         async def once() -> Folded:
-            answer = await self._answer(request)
+            answer = await answered(
+                self.model,
+                request,
+                name=self.name,
+                timeout=self.timeout,
+                max_tokens=self.max_tokens,
+            )
             found = read(answer, sources, self.name, may_be_empty=may_be_empty)
             folded = self._fitted(found, limit)
             if found and not folded.lines:
@@ -188,27 +195,6 @@ class LLMSummarizer:
             return folded
 
         return await retrying(once)
-
-    async def _answer(self, request: Sequence[Message]) -> str:
-        task = asyncio.ensure_future(self.model.achat(request, max_tokens=self.max_tokens))
-        # What was given up on may still fail; asking for the error keeps asyncio from reporting it.
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
-            # Not wait_for: that waits for a model which swallows its cancellation.
-            await asyncio.wait({task}, timeout=self.timeout)
-            if not task.done():
-                raise MayPass(f"{self.name}: no answer in {self.timeout:g} s")
-            if task.cancelled():
-                raise MayPass(f"{self.name}: cancelled by the model")
-            return task.result().content
-        except (ChatModelError, TimeoutError, asyncio.TimeoutError) as error:
-            if isinstance(error, MayPass):
-                raise
-            raise MayPass(f"{self.name} failed: {shorten(error)}") from error
-        except Exception as error:  # a user's model may raise anything; asking again is no use
-            raise ChatModelError(f"{self.name} failed: {shorten(error)}") from error
-        finally:
-            task.cancel()
 
     def _request(self, sources: Mapping[str, Source], limit: int) -> list[Message]:
         days: list[date] = []

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any, Final
 
-from rag_memory_plugins.llm import MAX_CHARACTERS, json_values
+from rag_memory_plugins.llm.reading import MAX_CHARACTERS, json_values
 
 __all__ = ["HIGHEST", "grades_of"]
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_memory_plugins.errors import InvalidInput, MissingExtra, RerankerError, shorten
+from rag_memory_plugins.llm.asking import sendable
 from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.ports import ChatModel, Embedder
 from rag_memory_plugins.retrieval.embedding import default_embedder
@@ -191,7 +192,7 @@ class LLMReranker:
 
     async def arerank(self, query: str, texts: Sequence[str]) -> list[float]:
         """One score a text, from 0 to 1. Raises `RerankerError` if any request fails."""
-        asked, *cut = (_clean(text[: self.max_characters]) for text in (query, *texts))
+        asked, *cut = (sendable(text[: self.max_characters]) for text in (query, *texts))
         tasks = [
             asyncio.ensure_future(self._judge(asked, cut[start : start + self.batch]))
             for start in range(0, len(cut), self.batch)
@@ -218,11 +219,6 @@ class LLMReranker:
                 "use a model that can answer in JSON, or a smaller batch"
             )
         return [grades.get(number, 0.0) / HIGHEST for number in range(1, len(texts) + 1)]
-
-
-def _clean(text: str) -> str:
-    """Without what a `Message` refuses: these texts may come from anywhere."""
-    return text.encode("utf-8", "replace").decode().replace("\x00", " ")
 
 
 def prompt(query: str, texts: Sequence[str]) -> list[Message]:

@@ -10,14 +10,27 @@ import json
 import re
 from typing import Any, Final
 
-__all__ = ["json_values"]
+__all__ = ["DOUBLED", "MAX_CHARACTERS", "json_values"]
 
 MAX_CHARACTERS: Final = 50_000
 TRIES: Final = 1_000
 REPAIRS: Final = 16
 """A span that is no JSON costs passes over it, and spans stand inside each other."""
 
+DOUBLED: Final = object()
+"""The value of a key that an object has several times, with different values."""
+
+
+def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        same = key not in values or repr(values[key]) == repr(value)  # 1 and true are equal
+        values[key] = value if same else DOUBLED
+    return values
+
+
 _DECODER: Final = json.JSONDecoder(strict=False)
+_MARKING: Final = json.JSONDecoder(strict=False, object_pairs_hook=_marked)
 _MARK: Final = re.compile(r'\\.|["\[\]{}\n]')
 _SLOPPY: Final = re.compile(
     r"""
@@ -32,16 +45,18 @@ _NAMES: Final = {"True": "true", "False": "false", "None": "null"}
 _KEPT: Final = frozenset({"true", "false", "null", "NaN", "Infinity"})
 
 
-def json_values(text: str) -> list[Any]:
+def json_values(text: str, *, mark: bool = False) -> list[Any]:
     """Every JSON object and list in `text`, outermost, in order; none if there is none.
 
     Prose and code fences around them are skipped. Trailing commas, single quotes, unquoted keys,
     Python's constants, comments and a value like 8/10 are read as they were meant; a bracket that
-    is never closed is not. Of a longer text the last 50,000 characters are read.
+    is never closed is not. Of a longer text the last 50,000 characters are read. A key's last value
+    counts; with `mark`, `DOUBLED` stands for values that differ.
 
     >>> json_values("Sure! {'scores': {1: 8, 2: 3,}} Anything else?")
     [{'scores': {'1': 8, '2': 3}}]
     """
+    decoder = _MARKING if mark else _DECODER
     text = text[-MAX_CHARACTERS:]
     ends = _ends(text)
     values: list[Any] = []
@@ -52,13 +67,13 @@ def json_values(text: str) -> list[Any]:
             continue
         tries += 1
         try:
-            value, read_to = _DECODER.raw_decode(text, start)
+            value, read_to = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             if start not in ends or repairs >= REPAIRS:
                 continue
             repairs += 1
             try:
-                value = _DECODER.decode(_repaired(text[start : ends[start]]))
+                value = decoder.decode(_repaired(text[start : ends[start]]))
             except (ValueError, RecursionError):
                 continue
             read_to = ends[start]
