@@ -52,6 +52,18 @@ class LikeADict(RuleBasedStateMachine):
             numbers[name] = numbers.get(name, 0) + amount
         self.model[key] = (numbers, self.now + seconds)
 
+    @rule(key=KEYS, other=st.booleans(),
+          numbers=st.dictionaries(st.sampled_from("xy"), st.integers()),
+          seconds=st.sampled_from([0.5, 1, 7, 100, math.inf]))  # fmt: skip
+    def swap(self, key, other, numbers, seconds):
+        held = self.alive().get(key, {})
+        expected = {**held, "z": 1} if other else held
+        assert drive(self.state.aswap(key, expected, numbers, seconds)) is not other
+        if not other:
+            self.model.pop(key, None)
+            if numbers:
+                self.model[key] = (dict(numbers), self.now + seconds)
+
     @rule(keys=st.lists(KEYS, max_size=3))
     def drop(self, keys):
         found = {key for key in keys if key in self.alive()}
@@ -169,6 +181,33 @@ async def test_an_amount_that_is_no_whole_number_changes_nothing():
     assert await state.aget("a") == {}
 
 
+async def test_a_swap_for_what_is_no_whole_number_changes_nothing():
+    state = LocalState()
+    with pytest.raises(InvalidInput, match=r"^numbers\['y'\]: got 0.5"):
+        await state.aswap("a", {}, {"x": 1, "y": 0.5}, 60)
+    with pytest.raises(InvalidInput, match=r"^seconds: got"):
+        await state.aswap("a", {}, {"x": 1}, 0)
+    assert await state.aget("a") == {}
+
+
+def test_of_threads_that_expect_the_same_one_swaps():
+    state, won = LocalState(), []
+
+    def swap():
+        won.extend(
+            number
+            for number in range(500)
+            if drive(state.aswap("a", {"x": number} if number else {}, {"x": number + 1}, 60))
+        )
+
+    threads = [threading.Thread(target=swap) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == len(set(won)) == asyncio.run(state.aget("a"))["x"]
+
+
 @pytest.mark.parametrize("most", [0, -1, 1.5, True, "9"])
 def test_a_number_of_keys_that_is_none_is_refused(most):
     with pytest.raises(InvalidInput, match=r"^most_keys: got"):
@@ -181,6 +220,7 @@ async def test_a_closed_state_refuses_every_question_and_may_be_closed_again():
     await state.aclose()
     for question in (
         state.aadd("a", {"x": 1}, 60),
+        state.aswap("a", {}, {"x": 1}, 60),
         state.aget("a"),
         state.akeys(""),
         state.adrop(["a"]),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
@@ -23,7 +23,6 @@ from rag_memory_plugins.errors import StoreError
 from rag_memory_plugins.events import Event, Hook, emit
 from rag_memory_plugins.portal import get_portal, resolve
 from rag_memory_plugins.router.breaker import (
-    CLOSED,
     BreakerRules,
     BreakerState,
     Permit,
@@ -55,16 +54,34 @@ _EVENTS: Final = ("breaker.closed", "breaker.opened", "breaker.half_open")
 class Breaker:
     """What a process keeps of one key; changed under its registry's lock.
 
-    `due` (ms) says when to look at what is shared again, 0 that nobody has yet; while `asking` one
-    call is looking, and goes on with what it sees.
+    `state` is what counts here: `settled`, what the shared state agreed to, with the changes made
+    to it that are `pending`. While `busy` somebody asks or tells the shared state of this key; then
+    nobody else does, and no probe is given. `due` (ms): when to look again, 0 for never looked yet.
+
+    >>> Breaker().settled == Breaker().state
+    True
     """
 
-    __slots__ = ("asking", "due", "state")
+    __slots__ = ("busy", "due", "pending", "settled", "state")
 
     def __init__(self) -> None:
-        self.state = BreakerState()
+        self.state = self.settled = BreakerState()
+        self.pending: list[Change] = []
         self.due = 0
-        self.asking = False
+        self.busy = False
+
+    def settle(self, settled: BreakerState, told: int) -> bool:
+        """The shared state agreed to `settled`, with the first `told` changes; are there more?"""
+        del self.pending[:told]
+        self.settled = settled
+        self.state = changed(settled, self.pending)
+        return bool(self.pending)
+
+    def alone(self, state: BreakerState) -> None:
+        """The shared state cannot be asked: `state` stands."""
+        self.state = self.settled = state
+        self.pending.clear()
+        self.busy = False
 
 
 class BreakerSharing:
@@ -72,6 +89,12 @@ class BreakerSharing:
 
     `now` gives milliseconds, `lock` guards every `Breaker`, `patience` (seconds) is how long the
     state may take.
+
+    >>> from rag_memory_plugins.stores.local_state import LocalState
+    >>> now = lambda: 1_000_000
+    >>> sharing = BreakerSharing(LocalState(), BreakerRules(), now, Lock(), (), patience=0.5)
+    >>> asyncio.run(sharing.aask("groq/llama", Breaker(), None, print))
+    Permit(key='groq/llama', generation=0, probe=False)
     """
 
     def __init__(
@@ -120,25 +143,19 @@ class BreakerSharing:
             future.add_done_callback(unwanted)
             raise
 
-    def later(
-        self,
-        key: str,
-        breaker: Breaker,
-        before: BreakerState | None = None,
-        change: Change | None = None,
-        mine: BreakerState | None = None,
-    ) -> None:
-        """Join what is known here and there; make `change`, which made `before` to `mine` here.
+    def later(self, key: str, breaker: Breaker) -> None:
+        """Join what is known here and there, and tell what is pending, of a breaker that is `busy`.
 
         Nobody waits for it and it raises nothing.
         """
 
         async def run() -> None:
-            sharing = self._share(key, breaker, before, change, mine)
             try:
-                await asyncio.wait_for(sharing, self._patience)
+                await asyncio.wait_for(self._share(key, breaker), self._patience)
             except Exception as error:  # whatever a state's client raises must not cost a call
                 self._degraded(key, error)
+                with self._lock:
+                    breaker.alone(breaker.state)
 
         def ended(done: concurrent.futures.Future[None]) -> None:
             with self._lock:
@@ -163,9 +180,13 @@ class BreakerSharing:
         except Exception as error:  # whatever a state's client raises must not cost a call
             self._degraded(key, error)
             with self._lock:
-                breaker.state, answer = allow(breaker.state, key, self._now(), self._rules, lease)
-        finally:
-            breaker.asking = False
+                state, answer = allow(breaker.state, key, self._now(), self._rules, lease)
+                breaker.alone(state)
+        else:
+            with self._lock:
+                breaker.busy = bool(breaker.pending)
+            if breaker.busy:
+                self.later(key, breaker)
         tell(self._hooks, key, before, breaker.state)
         return answer
 
@@ -174,33 +195,36 @@ class BreakerSharing:
             numbers = await self._state.aget(_PREFIX + key)
             known = state_of(numbers)
             with self._lock:
-                state = breaker.state = newest(breaker.state, known)
-            new, answer = allow(state, key, self._now(), self._rules, lease)
+                agreed = not breaker.pending
+                state = newest(breaker.settled, known) if agreed else breaker.state
+            now = self._now()
+            new, answer = allow(state, key, now, self._rules, lease)
+            if not agreed:
+                return answer if new is state else beaten(now)
             if await self._written(key, numbers, known, new):
                 with self._lock:
-                    breaker.state = newest(breaker.state, new)
+                    breaker.settle(new, told=0)
                 return answer
         return beaten(self._now())
 
-    async def _share(
-        self,
-        key: str,
-        breaker: Breaker,
-        before: BreakerState | None,
-        change: Change | None,
-        mine: BreakerState | None,
-    ) -> None:
-        # Made anew to what is there, not copied: a result that the others know to be late changes
-        # nothing there, and `mine` is then taken back here.
-        for _ in range(_TRIES):
+    async def _share(self, key: str, breaker: Breaker) -> None:
+        # Changes are made anew to what is there, not copied: a result that the others know to be
+        # late changes nothing there, and what it did here is taken back.
+        lost = 0
+        while lost < _TRIES:
             numbers = await self._state.aget(_PREFIX + key)
             known = state_of(numbers)
-            base = newest(before or breaker.state, known)
-            after = change(base) if change else base
-            if await self._written(key, numbers, known, after):
-                with self._lock:
-                    now = breaker.state
-                    breaker.state = after if now is mine else newest(now, after)
+            with self._lock:
+                changes = tuple(breaker.pending)
+                after = changed(newest(breaker.settled, known), changes)
+            if not await self._written(key, numbers, known, after):
+                lost += 1
+                continue
+            with self._lock:
+                before = breaker.state
+                breaker.busy = breaker.settle(after, len(changes))
+            tell(self._hooks, key, before, breaker.state)
+            if not breaker.busy:
                 return
         raise StoreError(f"breaker {key!r}: {_TRIES} compare-and-sets were lost; it is known here")
 
@@ -208,9 +232,9 @@ class BreakerSharing:
         self, key: str, numbers: dict[str, int], known: BreakerState, state: BreakerState
     ) -> bool:
         """Is `state` what is shared now? Nothing is written where that says as much already."""
-        if order(state) == order(known) or (not numbers and state.phase == CLOSED):
+        if order(state) == order(known):
             return True
-        shared = numbers_of(replace(state, failures=0, at=0))
+        shared = numbers_of(replace(state, failures=0, at=0))  # each process counts its own
         # Every end is past by then, and who did not see it asks for the probe anew.
         seconds = 2 * self._rules.horizon / 1_000
         return await self._state.aswap(_PREFIX + key, numbers, shared, seconds)
@@ -219,6 +243,12 @@ class BreakerSharing:
         self._silent_until = self._now() + PAUSE
         data = {"key": key, "error": repr(error), "state": type(self._state).__name__}
         emit(self._hooks, Event("breaker.degraded", data=data))
+
+
+def changed(state: BreakerState, changes: Iterable[Change]) -> BreakerState:
+    for change in changes:
+        state = change(state)
+    return state
 
 
 def tell(hooks: tuple[Hook, ...], key: str, before: BreakerState, after: BreakerState) -> None:

@@ -107,14 +107,14 @@ class Breakers:
             if state.phase == CLOSED and not stale:
                 return Permit(key, state.generation)
             new, answer = allow(state, key, now, self._rules, lease)
-            if sharing is None or not sharing.reaches(now) or not (stale or new is not state):
-                breaker.state = new
-                sharing = None
-            elif breaker.asking:
+            if breaker.busy:
                 return answer if new is state else beaten(now)
+            if sharing is None or not sharing.reaches(now) or not (stale or new is not state):
+                breaker.state = breaker.settled = new
+                sharing = None
             else:
                 behind = state.phase == CLOSED and breaker.due > 0
-                breaker.asking = not behind
+                breaker.busy = True
                 breaker.due = now + PAUSE
         if sharing is None:
             tell(self._hooks, key, state, new)
@@ -126,7 +126,7 @@ class Breakers:
 
     def succeeded(self, permit: Permit) -> None:
         """The call did well; for a stream its first content is enough to say so."""
-        self._report(permit, lambda state: success(state, permit))
+        self._report(permit, self._now(), lambda state: success(state, permit))
 
     def failed(
         self, permit: Permit, *, at_once: bool = False, cool_down: float | None = None
@@ -138,6 +138,7 @@ class Breakers:
         now = self._now()
         self._report(
             permit,
+            now,
             lambda state: failure(
                 state, permit, now, self._rules, at_once=at_once, cool_down=cool_down
             ),
@@ -146,7 +147,7 @@ class Breakers:
     def cancelled(self, permit: Permit) -> None:
         """Nobody waits for the call any more: that is no failure, and a probe is given back."""
         now = self._now()
-        self._report(permit, lambda state: release(state, permit, now))
+        self._report(permit, now, lambda state: release(state, permit, now))
 
     def open_for(self, key: str) -> float:
         """Seconds until `key` may be tried, as far as this process knows; 0.0 while it may.
@@ -186,7 +187,7 @@ class Breakers:
         breaker = self._breakers[key] = Breaker()
         return breaker
 
-    def _report(self, permit: Permit, change: Change) -> None:
+    def _report(self, permit: Permit, now: int, change: Change) -> None:
         with self._lock:
             breaker = self._breaker(permit.key)
             before = breaker.state
@@ -194,8 +195,16 @@ class Breakers:
             if after is before:
                 return
             breaker.state = after
-        if order(after) == order(before):
-            return  # failures were counted: each process counts its own
-        tell(self._hooks, permit.key, before, after)
-        if self._sharing is not None and self._sharing.reaches(self._now()):
-            self._sharing.later(permit.key, breaker, before, change, after)
+            told = order(after) != order(before)  # each process counts its own failures
+            sharing = self._sharing if told and not breaker.busy else None
+            if sharing is not None and not sharing.reaches(now):
+                sharing = None
+            if sharing is not None or breaker.busy:
+                breaker.pending.append(change)
+                breaker.busy = True
+            else:
+                breaker.settled = after
+        if told:
+            tell(self._hooks, permit.key, before, after)
+        if sharing is not None:
+            sharing.later(permit.key, breaker)

@@ -340,6 +340,7 @@ class Router:
         """Close the models. What runs is not waited for; a ledger is its maker's to close."""
         for model in self.models:
             await model.chat.aclose()
+        await self._parts.breakers.adrain()
 
     answer = blocking(aanswer)
     chat = blocking(achat)
