@@ -67,6 +67,7 @@ MAY_IMPORT = {
     "tenacity": {"memory", "router"},
     "async_timeout": {"router/pieces.py"},
     "cachetools": {"llm", "router"},
+    "limits": {"router"},
     "ijson": {"cli"},
     "rich": {"cli", "explaining"},
     "typer": {"cli"},
@@ -94,8 +95,8 @@ MAY_IMPORT = {
 }
 HEAVY = {
     "cohere", "ijson", "langchain", "langchain_community", "langchain_core", "langgraph",
-    "llama_index", "numpy", "onnxruntime", "openai", "pinecone", "pydantic", "qdrant_client",
-    "qdrant_edge", "redis", "rich", "sentence_transformers", "sqlalchemy", "tiktoken",
+    "limits", "llama_index", "numpy", "onnxruntime", "openai", "pinecone", "pydantic",
+    "qdrant_client", "qdrant_edge", "redis", "rich", "sentence_transformers", "sqlalchemy", "tiktoken",
     "tokenizers", "typer",
 }  # fmt: skip
 

@@ -37,6 +37,8 @@ RagMemoryError
 │   ├── AllModelsFailed                 every model that could be asked; holds each attempt's error
 │   ├── NoModelFits                     none can do what is asked, in this mode
 │   └── RequestCancelled                by `Router.cancel`
+│   ├── TooManyRequests                 a rate limit of ours has no room
+│   └── BudgetSpent                     the money of a tenant or user is spent
 └── PortalError                         a sync or async face was used where it cannot work
     ├── WouldDeadlock                   a sync call on the portal's own thread
     └── ForkedProcess                   an object opened before fork() was used in the child
@@ -47,11 +49,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = [
     "AllModelsFailed",
     "AnswerRejected",
     "BadRequest",
+    "BudgetSpent",
     "BudgetTooSmall",
     "ChatModelError",
     "ContentFiltered",
@@ -86,6 +94,7 @@ __all__ = [
     "StoreLocked",
     "StoreReadOnly",
     "StreamInterrupted",
+    "TooManyRequests",
     "UnknownArgument",
     "WouldDeadlock",
     "nearest",
@@ -323,6 +332,55 @@ class NoModelFits(ChatModelError):
 
 class RequestCancelled(ChatModelError):
     """The request was cancelled by its id."""
+
+
+class TooManyRequests(ChatModelError):
+    """A rate limit of ours has no room; nothing was sent.
+
+    `rule` is the limit in words, `retry_after` seconds until it has room, infinite for a call that
+    is larger than the limit.
+    """
+
+    def __init__(self, rule: str, retry_after: float) -> None:
+        self.rule = rule
+        self.retry_after = retry_after
+        remedy = (
+            "the call is larger than the limit; send less, or state a larger limit"
+            if retry_after == inf
+            else f"try again in {retry_after:.1f} s"
+        )
+        super().__init__(f"rate limit: {rule} reached; {remedy}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.rule, self.retry_after))
+
+
+class BudgetSpent(ChatModelError):
+    """The money of a tenant or user does not reach for this call; nothing was sent.
+
+    `limit_usd`, `spent_usd` (with what running calls hold) and `left_usd` are dollars, `until` is
+    when the next window begins, None for a budget without one.
+    """
+
+    def __init__(
+        self, whose: str, limit_usd: float, spent_usd: float, until: datetime | None
+    ) -> None:
+        self.whose = whose
+        self.limit_usd = limit_usd
+        self.spent_usd = spent_usd
+        self.until = until
+        when = f"it starts again at {until.isoformat()}" if until else "it does not start again"
+        super().__init__(
+            f"budget of {whose}: {spent_usd:.6f} of {limit_usd:.6f} USD are spent or held, and the "
+            f"call costs more than is left; {when}: send less, use a cheaper model, or raise the limit"
+        )
+
+    @property
+    def left_usd(self) -> float:
+        return max(self.limit_usd - self.spent_usd, 0.0)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.whose, self.limit_usd, self.spent_usd, self.until))
 
 
 class PortalError(RagMemoryError):

@@ -102,6 +102,6 @@ def interrupted(attempt: Attempt, error: ProviderError) -> StreamInterrupted:
         text=attempt.gathered.text,
         input_tokens=usage.input,
         output_tokens=usage.output,
-        cost=attempt.model.price.of(usage),
+        cost=attempt.model.cost(usage),
         model=name,
     )

@@ -13,22 +13,24 @@ from rag_memory_plugins.router.decisions import Attempted, Decision
 from rag_memory_plugins.router.faults import Fault, fault_of
 from rag_memory_plugins.router.ledger import Entry
 from rag_memory_plugins.router.models import Model
+from rag_memory_plugins.router.money import nano_dollars
 
 if TYPE_CHECKING:
+    from rag_memory_plugins.router.breaker import Permit
+    from rag_memory_plugins.router.money import Reservation
     from rag_memory_plugins.router.parts import Parts
+    from rag_memory_plugins.router.rates import Taken
 
 __all__ = ["Attempt"]
-
-NANO = 1_000_000_000
 
 
 @dataclass(slots=True)
 class _Held:
     """What an attempt must give back: a breaker's permit, a counted rate, reserved money."""
 
-    permit: Any = None
-    taken: Any = None
-    reserved: Any = None
+    permit: Permit | None = None
+    taken: Taken | None = None
+    reserved: Reservation | None = None
 
 
 class Attempt:
@@ -88,15 +90,22 @@ class Attempt:
         spent = outcome != "failed" or self.first is not None
         if not spent:
             usage = Usage(exact=usage.exact)  # a request that was refused costs nothing
-        cost = model.price.of(usage)
+        cost = model.cost(usage)
         if outcome == "ok":
             parts.seen[model.name].took(seconds)
         self._write(outcome, error, usage, cost, seconds)
-        if self.held.taken is not None:
-            await parts.rates.asettle(self.held.taken, usage.input + usage.output)
-        if self.held.reserved is not None:
-            await parts.budgets.asettle(self.held.reserved, round(cost * NANO))
+        await self._pay(spent, usage.input + usage.output, cost)
         return fault
+
+    async def _pay(self, spent: bool, tokens: int, cost: float) -> None:
+        rates, budgets, held = self._parts.rates, self._parts.budgets, self.held
+        if rates is not None and held.taken is not None:
+            if spent:
+                await rates.asettle(held.taken, tokens)
+            else:  # that a provider is down is not the asker's doing
+                await rates.arelease(held.taken)
+        if budgets is not None and held.reserved is not None:
+            await budgets.asettle(held.reserved, nano_dollars(cost))
 
     def _tell_breaker(self, outcome: str, fault: Fault | None) -> None:
         permit, breakers = self.held.permit, self._parts.breakers
@@ -138,7 +147,7 @@ class Attempt:
                     usage.output,
                     usage.cached,
                     usage.exact,
-                    round(cost * NANO),
+                    nano_dollars(cost),
                     self.first,
                     seconds,
                     outcome,

@@ -103,7 +103,8 @@ class Model:
 
     `chat` answers; `provider` is who runs it and `model` what they call it, `name` what you call
     it (each once in a router). `local` models are those of this machine. `window` is in tokens,
-    None if unknown; `quality` says who is stronger, from 0 to 1. At most `concurrency` requests run
+    None if unknown; so is a `price`, but a local model costs nothing. `quality` says who is stronger,
+    from 0 to 1. At most `concurrency` requests run
     at once. Two entries with the same `key` fail together: provider, account and model.
 
     >>> from rag_memory_plugins.testing.models import ScriptedModel
@@ -118,7 +119,7 @@ class Model:
     local: bool = False
     window: int | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
-    price: Price = field(default_factory=Price)
+    price: Price | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     concurrency: int | None = None
     quality: float = 0.5
@@ -141,6 +142,8 @@ class Model:
         put(self, "provider", self.provider or str(getattr(self.chat, "provider", "unknown")))
         put(self, "model", self.model or str(getattr(self.chat, "model", "")) or self.name)
         put(self, "key", self.key or f"{self.provider}/{self.model}/{self.name}")
+        if self.price is None and self.local:
+            put(self, "price", Price())
         for field_name, least in (("window", 1), ("concurrency", 1)):
             value = getattr(self, field_name)
             if value is not None and (
@@ -149,6 +152,10 @@ class Model:
                 raise InvalidInput(field_name, value, f"pass None or an int >= {least}")
         if not 0 <= self.quality <= 1:
             raise InvalidInput("quality", self.quality, "pass a number from 0 to 1")
+
+    def cost(self, usage: Usage) -> float:
+        """US dollars of a call; 0 where nobody knows the price."""
+        return 0.0 if self.price is None else self.price.of(usage)
 
     def __repr__(self) -> str:
         place = "local" if self.local else "cloud"

@@ -16,6 +16,8 @@ from rag_memory_plugins.router.seen import Seen
 
 if TYPE_CHECKING:
     from rag_memory_plugins.router.breakers import Breakers
+    from rag_memory_plugins.router.budgets import Budgets
+    from rag_memory_plugins.router.rates import RateLimits
 
 __all__ = ["Parts"]
 
@@ -28,8 +30,8 @@ class Parts:
     mode: Mode
     policy: Policy
     breakers: Breakers
-    rates: Any
-    budgets: Any
+    rates: RateLimits | None
+    budgets: Budgets | None
     ledger: Ledger | None
     decisions: Decisions
     seen: Mapping[str, Seen]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 from rag_memory_plugins.chat import Usage
@@ -148,6 +149,8 @@ class RoutePolicy:
 
 
 def _cost(ask: Ask, model: Model) -> float:
+    if model.price is None:
+        return inf  # what nobody knows the price of is not the cheapest
     return model.price.of(Usage(ask.tokens, ask.max_tokens or ANSWER_TOKENS))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from rag_memory_plugins.chat import ChatRequest
+from rag_memory_plugins.chat import ChatRequest, Usage
 from rag_memory_plugins.errors import (
     AllModelsFailed,
     AnswerRejected,
@@ -16,12 +16,14 @@ from rag_memory_plugins.errors import (
     NoModelFits,
     ProviderError,
 )
-from rag_memory_plugins.router.attempt import NANO, Attempt
+from rag_memory_plugins.router.attempt import Attempt
 from rag_memory_plugins.router.breaker import Refused
 from rag_memory_plugins.router.decisions import Decision
 from rag_memory_plugins.router.faults import fault_of, provider_error
 from rag_memory_plugins.router.models import Model
+from rag_memory_plugins.router.money import Spent, nano_dollars
 from rag_memory_plugins.router.policy import Ask, Candidate, Ranked
+from rag_memory_plugins.router.rates import Refused as Limited
 
 if TYPE_CHECKING:
     from rag_memory_plugins.router.parts import Parts
@@ -57,6 +59,8 @@ class Route:
         self._larger_than = 0
         self._errors: list[ProviderError] = []
         self._busy: list[Model] = []
+        self._spent: Spent | None = None
+        self._limited: Limited | None = None
 
     @property
     def remaining(self) -> float:
@@ -167,7 +171,7 @@ class Route:
             request.stream,
             request.max_tokens,
             self._hardness,
-            self._level(),
+            await self._level(),
             self._larger_than,
         )
         ranked = parts.policy.rank(ask, candidates)
@@ -182,9 +186,18 @@ class Route:
             return None
         return parts.hardness(self._request)
 
-    def _level(self) -> str:
-        budgets = self._parts.budgets
-        return "free" if budgets is None else str(budgets.level(self._request.scope))
+    async def _level(self) -> str:
+        budgets, scope = self._parts.budgets, self._request.scope
+        if budgets is None:
+            return "free"
+        level = await budgets.alevel(scope)
+        if level == "spent":
+            probe = await budgets.areserve(scope, 1)
+            if isinstance(probe, Spent):
+                self._spent = probe
+            else:  # there is a little left after all
+                await budgets.arelease(probe)
+        return level
 
     async def _take(self, model: Model) -> Attempt | None:
         """All that an attempt needs, or nothing and the reason in the decision."""
@@ -207,37 +220,64 @@ class Route:
         if isinstance(permit, Refused):
             self._refuse(model, f"its breaker is {permit.why}")
             return None
+        attempt: Attempt | None = None
         try:
-            taken, reserved = None, None
-            if parts.rates is not None:
-                taken = await parts.rates.aacquire(request.scope, model.name, self._tokens)
-            if parts.budgets is not None:
-                if request.max_tokens is None:
-                    # Nobody can say what an answer without an end may cost.
-                    request = replace(request, max_tokens=parts.answer_tokens)
-                reserved = await self._reserve(model, request)
-        except BaseException:
-            parts.breakers.cancelled(permit)
-            raise
-        attempt = Attempt(parts, self._decision, model, request, self._tokens)
-        attempt.held.permit, attempt.held.taken = permit, taken
-        attempt.held.reserved = reserved
+            attempt = await self._count(model, request)
+        finally:
+            if attempt is None:
+                parts.breakers.cancelled(permit)
+        if attempt is not None:
+            attempt.held.permit = permit
         return attempt
 
-    async def _reserve(self, model: Model, request: ChatRequest) -> object:
-        price = model.price
-        most = self._tokens * price.input + (request.max_tokens or 0) * price.output
-        return await self._parts.budgets.areserve(request.scope, round(most / 1e6 * NANO))
+    async def _count(self, model: Model, request: ChatRequest) -> Attempt | None:
+        """The attempt, counted by the limits and with its money held; None if this model's refuse.
+
+        Raises `TooManyRequests` where every model would be refused.
+        """
+        parts, taken, reserved = self._parts, None, None
+        if parts.rates is not None:
+            got = await parts.rates.aacquire(request.scope, model.name, self._tokens)
+            if isinstance(got, Limited):
+                if "model" not in got.rule.apart and not got.rule.models:
+                    raise got.error()
+                self._limited = got
+                self._refuse(model, str(got.error()))
+                return None
+            taken = got
+        if parts.budgets is not None:
+            if request.max_tokens is None:  # nobody knows what an answer without an end may cost
+                request = replace(request, max_tokens=parts.answer_tokens)
+            held = await parts.budgets.areserve(request.scope, self._most(model, request))
+            if isinstance(held, Spent):
+                self._spent = held
+                self._refuse(model, str(held.error()))
+                if parts.rates is not None and taken is not None:
+                    await parts.rates.arelease(taken)
+                return None
+            reserved = held
+        attempt = Attempt(parts, self._decision, model, request, self._tokens)
+        attempt.held.taken, attempt.held.reserved = taken, reserved
+        return attempt
+
+    def _most(self, model: Model, request: ChatRequest) -> int:
+        """Nano-dollars that a call may cost; its prompt was estimated within a fifth."""
+        usage = Usage(self._tokens * 5 // 4 + 16, request.max_tokens or 0)
+        return nano_dollars(model.cost(usage))
 
     def _refuse(self, model: Model, reason: str) -> None:
         self._decision.refused.append(f"not {model.name}: {reason}")
 
     def _wait(self, ranked: Ranked) -> float | None:
         """Seconds until another round may do better; None if it never will."""
+        if self._spent is not None and not self._errors:
+            return None  # money comes with the next window, and that is hours away
         if self._busy:
             return 0.0  # `_sleep` waits for a place
         waits = [item.wait for item in ranked.skipped if item.wait is not None]
         tried = [model for model in ranked.order if not self._too_small(model)]
+        if self._limited is not None:
+            waits.append(self._limited.retry_after)
         waits += [self._parts.breakers.open_for(model.key) for model in tried]
         return max(min(waits), self._backoff()) if waits else None
 
@@ -262,6 +302,10 @@ class Route:
     def _failure(self, wait: float | None) -> ChatModelError:
         skipped = "; ".join(f"{s.model}: {s.reason}" for s in self._decision.rounds[-1].skipped)
         if not self._errors:
+            if self._spent is not None:
+                return self._spent.error()
+            if self._limited is not None:
+                return self._limited.error()
             if wait is None:
                 return NoModelFits(f"no model can answer this: {skipped or 'there is none'}")
             return AllModelsFailed(f"no model can be asked now: {skipped}", retry_after=wait)

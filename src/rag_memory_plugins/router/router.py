@@ -46,6 +46,8 @@ from rag_memory_plugins.types import Message
 
 if TYPE_CHECKING:
     from rag_memory_plugins.ports import ChatModel, SharedState, TokenCounter
+    from rag_memory_plugins.router.budgets import Budgets
+    from rag_memory_plugins.router.rates import RateLimits
 
 __all__ = ["Router"]
 
@@ -88,8 +90,8 @@ class Router:
         counter: str | TokenCounter | None = None,
         shared: SharedState | None = None,
         breaker: BreakerRules | None = None,
-        rates: Any = None,
-        budgets: Any = None,
+        rates: RateLimits | None = None,
+        budgets: Budgets | None = None,
         ledger: Ledger | None = None,
         cache: Any = None,
         hardness: Callable[[ChatRequest], float] | None = None,
@@ -107,6 +109,10 @@ class Router:
         allowed = tuple([model for model in entries if _in_mode(model, mode)])
         if not allowed:
             raise InvalidInput("models", entries, f"none of them may be asked in mode {mode!r}")
+        unpriced = [model for model in allowed if model.price is None]
+        if budgets is not None and unpriced:
+            remedy = "there are budgets and its price is not known; pass Model(price=Price(...))"
+            raise InvalidInput("models", unpriced[0].name, remedy)
         tokens = make_counter(counter)
         self.models = entries
         self.mode: Mode = mode
