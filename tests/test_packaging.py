@@ -56,6 +56,7 @@ MAY_IMPORT = {
         "stores",
         "testing",
         "opening",
+        "router",
         "llama_index",
         "langchain",
     },

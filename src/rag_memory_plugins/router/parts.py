@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rag_memory_plugins.chat import ChatRequest
 from rag_memory_plugins.events import Hook
 from rag_memory_plugins.router.decisions import Decisions
+from rag_memory_plugins.router.estimating import Estimator
 from rag_memory_plugins.router.ledger import Ledger
 from rag_memory_plugins.router.models import Model
 from rag_memory_plugins.router.policy import Mode, Policy
@@ -37,7 +38,7 @@ class Parts:
     seen: Mapping[str, Seen]
     health: Mapping[str, Callable[[], Awaitable[str]]]
     cache: Any
-    hardness: Callable[[ChatRequest], float] | None
+    quality: Estimator
     count: Callable[[str], int]
     count_request: Callable[[ChatRequest], int]
     timeout: float

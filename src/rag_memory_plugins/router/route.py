@@ -55,7 +55,7 @@ class Route:
         self._decision = decision
         self._end = parts.clock() + (request.timeout or parts.timeout)
         self._tokens = parts.count_request(request)
-        self._hardness = self._estimate()
+        self._hardness: float | None = None
         self._larger_than = 0
         self._errors: list[ProviderError] = []
         self._busy: list[Model] = []
@@ -148,6 +148,8 @@ class Route:
 
     async def _rank(self) -> Ranked:
         parts, request = self._parts, self._request
+        if parts.policy.estimates and self._hardness is None:
+            self._hardness = await parts.quality.ahardness(request)
         candidates = []
         for model in parts.models:
             health = parts.health.get(model.name)
@@ -179,12 +181,6 @@ class Route:
         self._decision.rounds.append(ranked)
         self._busy = [c.model for c in candidates if c.busy]
         return ranked
-
-    def _estimate(self) -> float | None:
-        parts = self._parts
-        if parts.hardness is None or not parts.policy.estimates:
-            return None
-        return parts.hardness(self._request)
 
     async def _level(self) -> str:
         budgets, scope = self._parts.budgets, self._request.scope

@@ -32,6 +32,7 @@ from rag_memory_plugins.router.attempt import Attempt, record_cached
 from rag_memory_plugins.router.breaker import BreakerRules
 from rag_memory_plugins.router.breakers import Breakers
 from rag_memory_plugins.router.decisions import Decision, Decisions
+from rag_memory_plugins.router.estimating import Estimator, LengthEstimator
 from rag_memory_plugins.router.ledger import Ledger
 from rag_memory_plugins.router.models import Capabilities, HealthChecked, Model
 from rag_memory_plugins.router.parts import Parts
@@ -94,7 +95,7 @@ class Router:
         budgets: Budgets | None = None,
         ledger: Ledger | None = None,
         cache: Any = None,
-        hardness: Callable[[ChatRequest], float] | None = None,
+        quality: Estimator | None = None,
         hooks: Sequence[Hook] = (),
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -133,7 +134,7 @@ class Router:
                 if isinstance(model.chat, HealthChecked)
             },
             seen={model.name: Seen(model.concurrency) for model in allowed},
-            hardness=hardness,
+            quality=quality or LengthEstimator(),
             count=tokens.count,
             count_request=request_counter(tokens, getattr(policy, "local_tokens", 3_000)),
             timeout=timeout,
