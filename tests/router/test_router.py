@@ -452,3 +452,20 @@ def test_a_hook_hears_of_each_attempt(routed):
     assert heard == [
         ("router.attempt", "acme/ann", "a", "failed"), ("router.attempt", "acme/ann", "b", "ok"),
     ]  # fmt: skip
+
+
+def test_a_model_that_is_not_well_or_too_small_is_not_asked(routed):
+    class Knows(ScriptedModel):
+        async def ahealth(self):
+            return self.unwell
+
+        def fits(self, request):
+            return "it does not fit" if len(request.messages) > 1 else ""
+
+    chat = Knows("ok", name="here")
+    chat.unwell = "not running"
+    router = routed(Model(chat, "here", local=True), model("cloud"))
+    answered = [ask(router).model]
+    chat.unwell = ""
+    answered += [ask(router).model, ask(router, HELLO * 2).model]
+    assert answered == ["cloud", "here", "cloud"]

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from rag_memory_plugins.chat import ChatRequest, Delta, Usage
     from rag_memory_plugins.ports import ChatModel
 
-__all__ = ["Capabilities", "HealthChecked", "Model", "Price", "StreamingChatModel", "Timeouts"]
+__all__ = [
+    "Capabilities",
+    "HealthChecked",
+    "Model",
+    "Price",
+    "Sized",
+    "StreamingChatModel",
+    "Timeouts",
+]
 
 MILLION: Final = 1_000_000
 
@@ -47,6 +55,14 @@ class HealthChecked(Protocol):
 
     async def ahealth(self) -> str:
         """Why it cannot be asked, "" if it can. Cached: it is called before every request."""
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A model that knows whether a request is too large for it: for its memory, say."""
+
+    def fits(self, request: ChatRequest) -> str:
+        """Why it cannot take this request now, "" if it can. Quick, and without asking anybody."""
 
 
 @dataclass(frozen=True)

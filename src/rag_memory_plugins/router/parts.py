@@ -37,6 +37,7 @@ class Parts:
     decisions: Decisions
     seen: Mapping[str, Seen]
     health: Mapping[str, Callable[[], Awaitable[str]]]
+    fits: Mapping[str, Callable[[ChatRequest], str]]
     cache: Any
     quality: Estimator
     count: Callable[[str], int]

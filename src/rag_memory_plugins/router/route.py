@@ -154,6 +154,8 @@ class Route:
         for model in parts.models:
             health = parts.health.get(model.name)
             unwell = "" if health is None else await health()
+            if not unwell and model.name in parts.fits:
+                unwell = parts.fits[model.name](request)
             candidates.append(
                 Candidate(
                     model,

@@ -34,7 +34,7 @@ from rag_memory_plugins.router.breakers import Breakers
 from rag_memory_plugins.router.decisions import Decision, Decisions
 from rag_memory_plugins.router.estimating import Estimator, LengthEstimator
 from rag_memory_plugins.router.ledger import Ledger
-from rag_memory_plugins.router.models import Capabilities, HealthChecked, Model
+from rag_memory_plugins.router.models import Capabilities, HealthChecked, Model, Sized
 from rag_memory_plugins.router.parts import Parts
 from rag_memory_plugins.router.pieces import pieces_of
 from rag_memory_plugins.router.policy import MODES, Mode, Policy, RoutePolicy
@@ -132,6 +132,9 @@ class Router:
                 model.name: model.chat.ahealth
                 for model in allowed
                 if isinstance(model.chat, HealthChecked)
+            },
+            fits={
+                model.name: model.chat.fits for model in allowed if isinstance(model.chat, Sized)
             },
             seen={model.name: Seen(model.concurrency) for model in allowed},
             quality=quality or LengthEstimator(),
