@@ -6,7 +6,7 @@ BENCH_DATA ?= ../shared/data/locomo/locomo.json
 
 BIN := $(VENV)/bin
 DEMO_EXTRAS := local,llama-index,langchain
-DEV_EXTRAS := $(DEMO_EXTRAS),cohere,openai
+DEV_EXTRAS := $(DEMO_EXTRAS),cohere,ollama,openai,prices
 
 .PHONY: demo test check setup bench test-long test-langchain test-llama-index clean
 .DELETE_ON_ERROR:

@@ -13,7 +13,9 @@ import threading
 import pytest
 
 from rag_memory_plugins import aopen_memory, open_memory
+from rag_memory_plugins.carrying import AHEAD
 from rag_memory_plugins.errors import ForkedProcess, WouldDeadlock
+from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.testing.fakes import WordEmbedder
 
 
@@ -233,3 +235,205 @@ def test_sync_and_async_work_in_a_notebook_kernel_and_a_cell_may_run_again(tmp_p
     for cell in (notebook.cells[1], notebook.cells[4]):
         assert "<table>" in cell.outputs[0]["data"]["text/html"]
         assert "1 hits" in cell.outputs[0]["data"]["text/plain"]
+
+
+class Source:
+    """Counts up on the portal; at `hang` it waits, and with `slow` its end waits for a release."""
+
+    def __init__(self, count=5, *, hang=None, slow=False, error=None):
+        self.count, self.hang, self.slow, self.error = count, hang, slow, error
+        self.made = 0
+        self.thread = ""
+        self.hanging, self.closing, self.closed = (threading.Event() for _ in range(3))
+        self.may_close = threading.Event()
+
+    async def pieces(self):
+        self.thread = threading.current_thread().name
+        try:
+            for number in range(self.count):
+                if number == self.hang:
+                    self.hanging.set()
+                    await asyncio.Event().wait()
+                self.made += 1
+                yield number
+            if self.error:
+                raise self.error
+        finally:
+            self.closing.set()
+            if self.slow:
+                await asyncio.to_thread(self.may_close.wait, 10)
+            self.closed.set()
+
+    def carried(self):
+        return get_portal().carry(self.pieces())
+
+
+def portal_tasks():
+    async def count():
+        return len([task for task in asyncio.all_tasks() if "_run" in repr(task.get_coro())])
+
+    return get_portal().call(count())
+
+
+def test_pieces_are_made_on_the_portal_and_read_in_order_on_another_loop():
+    source = Source(300)
+
+    async def read():
+        return [piece async for piece in source.carried()]
+
+    assert asyncio.run(read()) == list(range(300))
+    assert source.thread == "rag-memory-portal"
+    assert source.closed.is_set()
+    assert portal_tasks() == 0
+
+
+async def test_an_error_of_the_source_follows_its_pieces_and_ends_them():
+    carried = Source(2, error=ValueError("broken")).carried()
+    assert [await anext(carried), await anext(carried)] == [0, 1]
+    with pytest.raises(ValueError, match="broken"):
+        await anext(carried)
+    with pytest.raises(StopAsyncIteration):
+        await anext(carried)
+
+
+async def test_a_cancelled_read_returns_when_the_source_has_unwound():
+    source = Source(hang=1)
+    carried = source.carried()
+    assert await anext(carried) == 0
+    read = asyncio.create_task(anext(carried))
+    await asyncio.to_thread(source.hanging.wait, 10)
+    read.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await read
+    assert source.closed.is_set()
+    assert await anext(carried, "end") == "end"
+
+
+async def test_closing_waits_while_a_cancelled_read_still_unwinds():
+    source = Source(hang=1, slow=True)
+    carried = source.carried()
+    await anext(carried)
+    read = asyncio.create_task(anext(carried))
+    await asyncio.to_thread(source.hanging.wait, 10)
+    read.cancel()
+    closing = asyncio.create_task(carried.aclose())
+    await asyncio.to_thread(source.closing.wait, 10)
+    assert not closing.done()
+    source.may_close.set()
+    await closing
+    assert source.closed.is_set()
+    with pytest.raises(asyncio.CancelledError):
+        await read
+
+
+async def test_closing_that_is_cancelled_again_and_again_still_waits_for_the_source():
+    source = Source(hang=1, slow=True)
+    carried = source.carried()
+    await anext(carried)
+    closing = asyncio.create_task(carried.aclose())
+    await asyncio.to_thread(source.closing.wait, 10)
+    for _ in range(3):
+        closing.cancel()
+        await asyncio.sleep(0)
+    assert not closing.done()
+    source.may_close.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert source.closed.is_set()
+
+
+async def test_pieces_left_early_are_closed_and_leave_no_task():
+    source = Source()
+    carried = source.carried()
+    assert await anext(carried) == 0
+    await carried.aclose()
+    await carried.aclose()
+    assert source.closed.is_set()
+    assert await anext(carried, "end") == "end"
+    assert await asyncio.to_thread(portal_tasks) == 0
+
+
+async def test_pieces_that_nobody_reads_are_never_made():
+    source = Source()
+    carried = source.carried()
+    await carried.aclose()
+    assert await anext(carried, "end") == "end"
+    assert source.made == 0
+
+
+async def test_a_reader_that_is_dropped_is_closed():
+    source = Source(hang=1)
+    carried = source.carried()
+    await anext(carried)
+    del carried
+    gc.collect()
+    assert await asyncio.to_thread(source.closed.wait, 10)
+
+
+async def test_a_source_is_at_most_a_few_pieces_ahead_of_its_reader():
+    source = Source(10 * AHEAD)
+    carried = source.carried()
+    for number in range(3 * AHEAD):
+        assert await anext(carried) == number
+        assert source.made <= number + 1 + AHEAD
+    await carried.aclose()
+    assert source.closed.is_set()
+
+
+async def test_two_tasks_cannot_read_one_stream_of_pieces_at_once():
+    source = Source(hang=0)
+    carried = source.carried()
+    first = asyncio.create_task(anext(carried))
+    await asyncio.to_thread(source.hanging.wait, 10)
+    with pytest.raises(RuntimeError, match="two tasks"):
+        await anext(carried)
+    await carried.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await first
+
+
+async def test_context_variables_reach_what_makes_pieces():
+    request = contextvars.ContextVar("request", default="none")
+
+    async def pieces():
+        yield request.get()
+
+    request.set("r1")
+    assert [piece async for piece in get_portal().carry(pieces())] == ["r1"]
+
+
+def test_on_the_portal_itself_pieces_are_read_directly():
+    source = Source()
+
+    async def read():
+        pieces = source.pieces()
+        assert get_portal().carry(pieces) is pieces
+        return [piece async for piece in pieces]
+
+    assert get_portal().call(read()) == list(range(5))
+
+
+def test_pieces_reach_many_loops_at_once():
+    found = {}
+
+    def work(name):
+        async def read():
+            return [piece async for piece in Source(200).carried()]
+
+        found[name] = asyncio.run(read())
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {name: list(range(200)) for name in range(4)}
+
+
+def test_a_thread_without_a_loop_reads_pieces_by_calls_of_the_portal():
+    source = Source(3)
+    carried = source.carried()
+    portal = get_portal()
+    assert [portal.call(carried.__anext__()) for _ in range(3)] == [0, 1, 2]
+    portal.call(carried.aclose())
+    assert source.closed.is_set()

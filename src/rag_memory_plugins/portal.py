@@ -18,9 +18,10 @@ import os
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
+from rag_memory_plugins.carrying import Carried, resolve
 from rag_memory_plugins.errors import ForkedProcess, UnknownArgument, WouldDeadlock, nearest
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "blocking_function",
     "get_portal",
     "on_portal",
+    "resolve",
     "strict",
 ]
 
@@ -85,29 +87,6 @@ class Threads:
         while (job := self._jobs.get()) is not None:
             job()
             del job  # a finished job must not keep its memory alive while the thread waits
-
-
-def resolve(
-    loop: asyncio.AbstractEventLoop,
-    future: asyncio.Future[R],
-    result: Any,
-    error: BaseException | None,
-) -> None:
-    """Settle `future` on its own loop from another thread; a cancelled or closed one is left."""
-
-    def settle() -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-    try:
-        loop.call_soon_threadsafe(settle)
-    except RuntimeError:  # the loop closed while we worked: nobody waits any more
-        if not loop.is_closed():
-            raise
 
 
 class Portal:
@@ -178,6 +157,15 @@ class Portal:
             coroutine, self.loop
         )
         return await asyncio.wrap_future(future)
+
+    def carry(self, pieces: AsyncIterator[R]) -> AsyncIterator[R]:
+        """Iterate `pieces` on the portal, and hand each over to whichever loop reads.
+
+        Cancelling the reader, or `aclose()`, closes `pieces` at once and returns when that is done.
+        On the portal's own thread they are read directly.
+        """
+        self.check()
+        return pieces if self.is_current_thread else Carried(pieces, self.loop)
 
     async def acompute(self, function: Callable[[], R]) -> R:
         """Run a function that takes milliseconds beside the loop, which serves every tenant."""

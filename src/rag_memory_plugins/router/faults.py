@@ -16,8 +16,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rag_memory_plugins.errors import (
@@ -34,6 +34,13 @@ from rag_memory_plugins.errors import (
     ProviderUnavailable,
     shorten,
 )
+from rag_memory_plugins.router.raised import (
+    as_status,
+    body_of_error,
+    causes,
+    headers_of,
+    status_of,
+)
 from rag_memory_plugins.router.waiting import DEFAULT_WAIT, retry_after
 
 __all__ = ["Fault", "fault_of", "provider_error", "response_error"]
@@ -42,27 +49,48 @@ _MEMORY: Final = re.compile(
     r"requires more system memory|out of memory|cudaMalloc failed|insufficient memory",
     re.IGNORECASE,
 )
+# Groq and OpenAI say so under the code of a rate limit: this model will never take it.
+_TOO_LARGE: Final = re.compile(r"request too large", re.IGNORECASE)
+_LIMITED: Final = re.compile(
+    r"rate[_ ]?limit|throttl|too[_ ]many[_ ]requests|resource[_ ]?exhausted|insufficient_quota",
+    re.IGNORECASE,
+)
 _OVERFLOW: Final = re.compile(
-    r"context[_ ](?:length|window)|maximum context|prompt is too long|too many tokens"
-    r"|request too large|reduce the length|input is too long|exceeds? the (?:available )?context",
+    r"context[_ ](?:length|window|size|overflow)|maximum context|prompt is too long"
+    r"|too many (?:input )?tokens|reduce the length|input is too long"
+    r"|exceeds? the (?:available )?context|maximum number of (?:input )?tokens",
     re.IGNORECASE,
 )
 _FILTERED: Final = re.compile(
-    r"content[_ ](?:filter|management|policy)|moderation|flagged|safety", re.IGNORECASE
+    r"content[_ ](?:filter|management|policy)|moderation|flagged|\bsafety\b", re.IGNORECASE
 )
-_OVERLOADED: Final = re.compile(r"overloaded|temporarily unavailable|over capacity", re.IGNORECASE)
+_OVERLOADED: Final = re.compile(
+    r"overloaded|temporarily unavailable|over capacity|server_error|service_unavailable",
+    re.IGNORECASE,
+)
+# Of a class's name and its bases'. The first table is looked for in all causes, then the second:
+# a client wraps "nobody listens" and "broken in the midst" in one class.
 _NAMES: Final = (
-    (re.compile(r"Connect\w*Timeout"), "connect"),
-    (re.compile(r"Timeout|DeadlineExceeded"), "total"),
+    (re.compile(r"^(?:Connect|Pool|Connection)Timeout"), "connect"),
+    (re.compile(r"^(?:Read|Write|Server)Timeout"), "first"),
     (re.compile(r"RateLimit|Throttl|TooManyRequests|ResourceExhausted"), "limited"),
-    (re.compile(r"Connect(?:ion)?Error|ConnectionRefused|ConnectionReset"), "gone"),
+    (re.compile(r"ContentFilter"), "filtered"),
+    (re.compile(r"LengthFinishReason"), "rejected"),
+    (re.compile(r"AuthenticationError|PermissionDenied|TokenProvider"), "auth"),
+    (re.compile(r"^(?:Connect|ClientConnector\w*|ConnectionRefused|gai)[Ee]rror$"), "gone"),
     (
-        re.compile(r"ReadError|WriteError|RemoteProtocol|ServiceUnavailable|InternalServer"),
+        re.compile(
+            r"ReadError|WriteError|ProtocolError|ServiceUnavailable|InternalServer|Overloaded"
+            r"|BadGateway|JSONDecodeError|UnicodeDecodeError|DecodingError|ConnectionReset"
+            r"|ServerDisconnected|BrokenPipe|ResponseValidation"
+        ),
         "broken",
     ),
-    (re.compile(r"Overloaded|BadGateway|JSONDecodeError"), "broken"),
 )
-_DEEP: Final = 8  # causes of causes; a chain may be a ring
+_VAGUE: Final = (
+    (re.compile(r"Timeout|DeadlineExceeded"), "first"),
+    (re.compile(r"Connect(?:ion)?Error"), "gone"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,45 +147,69 @@ def response_error(
 ) -> ProviderError:
     """The error that an HTTP answer stands for; `what` names model and provider in its message.
 
-    `body` may be JSON or any text. `status` may be the `code` of an error event under a 200.
+    `body` may be JSON or any text. An error event under a 200 has its status in the body's `code`.
     """
-    code, text = _said(body)
-    lowered = {name.lower(): value for name, value in headers.items()}
-    wait = retry_after(lowered, text, now)
+    said = _said(body)
+    if status < 400 and said.status is not None:
+        status = said.status  # an error event under a 200
+    code, text = said.code, said.text
+    wait = retry_after({**said.headers, **_lowered(headers)}, text, now)
     message = f"{what}: HTTP {status}{f', {shorten(text, 300)}' if text else ''}"
     both = f"{code} {text}"
     if status >= 500 and _MEMORY.search(text):
         return OutOfMemory(message, status=status)
-    if status == 429 and not re.search(r"request too large", text, re.IGNORECASE):
-        return ProviderLimited(message, status=status, retry_after=wait)
-    if status == 413 or (status < 500 and _OVERFLOW.search(both)):
+    if status == 413 or (status < 500 and _TOO_LARGE.search(text)):
+        return ContextOverflow(f"{message}; shorten the prompt", status=status)
+    if status in (402, 429) or (status < 500 and _LIMITED.search(code)):
+        return ProviderLimited(message, status=status, retry_after=wait)  # 402: out of credit
+    if status < 500 and _OVERFLOW.search(both):
         return ContextOverflow(f"{message}; shorten the prompt", status=status)
     if status < 500 and _FILTERED.search(both):
         return ContentFiltered(message, status=status)
     if status in (401, 403):
         return ProviderAuth(f"{message}; check the key", status=status)
-    if status == 402:  # out of credit: as good as a limit
-        return ProviderLimited(message, status=status, retry_after=wait)
     if status == 408:
-        return ProviderTimeout(message, status=status, stage="total")
-    if status >= 500 or _OVERLOADED.search(both):
+        return ProviderTimeout(message, status=status, retry_after=wait)
+    if status >= 500 or status in (409, 425) or _OVERLOADED.search(both):
         return ProviderUnavailable(message, status=status, retry_after=wait)
     if status < 400:
         return ProviderUnavailable(f"{message}; it is not an answer of a chat model", status=status)
     return BadRequest(message, status=status)
 
 
-def _said(body: str) -> tuple[str, str]:
-    """(code, message) of the error in a body, as OpenAI, OpenRouter and Ollama write it."""
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a body says of an error, as OpenAI, OpenRouter, vLLM and Ollama write it."""
+
+    code: str = ""
+    text: str = ""
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def _said(body: str) -> _Said:
     try:
         data = json.loads(body)
-    except ValueError:
-        return "", body.strip()
-    error = data.get("error", data) if isinstance(data, dict) else data
+    except (ValueError, RecursionError):
+        return _Said(text=body.strip())
+    error = (data.get("error") or data) if isinstance(data, dict) else data
     if not isinstance(error, dict):
-        return "", str(error)
-    said = error.get("message") or error.get("detail") or ""
-    return f"{error.get('code') or ''} {error.get('type') or ''}".strip(), str(said)
+        return _Said(text=str(error))
+    more = error.get("metadata")
+    more = more if isinstance(more, dict) else {}
+    # OpenRouter's own message is "Provider returned error"; what that one said is the raw text.
+    parts = (error.get("message") or error.get("detail"), more.get("raw"))
+    headers = more.get("headers")
+    return _Said(
+        f"{error.get('code') or ''} {error.get('type') or ''}".strip(),
+        ": ".join(str(part) for part in parts if part),
+        as_status(error.get("code")) or as_status(error.get("status")),
+        _lowered(headers) if isinstance(headers, dict) else {},
+    )
+
+
+def _lowered(headers: Mapping[Any, Any]) -> dict[str, str]:
+    return {str(name).lower(): str(value) for name, value in headers.items()}
 
 
 def provider_error(
@@ -170,17 +222,25 @@ def provider_error(
     """
     if isinstance(error, ProviderError):
         return error
-    for each in _causes(error):
+    for each in causes(error):
         if isinstance(each, ProviderError):
             return each
-        status = _status(each)
+        status = status_of(each)
+        if status is None and isinstance(getattr(each, "body", None), Mapping):
+            status = 200  # an error event in a stream, with a code in words
         if status is not None:
-            return response_error(status, _headers(each), _body(each), what, now)
+            return response_error(status, headers_of(each), body_of_error(each), what, now)
     message = f"{what}: {type(error).__name__}: {shorten(str(error), 300)}"
-    for each in _causes(error):
-        known = _by_name(each, message)
-        if known is not None:
-            return known
+    *_, first = causes(error)
+    if first is not error:  # a client's own words may be no more than "Connection error."
+        message += f", from {type(first).__name__}: {shorten(str(first), 300)}"
+    for names in (_NAMES, _VAGUE):
+        for each in causes(error):
+            kind = _kind(each, names)
+            if kind:
+                return _of_kind(kind, message)
+    if any(isinstance(each, OSError) for each in causes(error)):
+        return ProviderUnavailable(message, connected=False)
     if _MEMORY.search(str(error)):
         return OutOfMemory(message)
     if isinstance(error, ChatModelError):  # one of ours, wrapped: its text is all there is
@@ -188,63 +248,25 @@ def provider_error(
     return ProviderError(message)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    each: BaseException | None = error
-    for _ in range(_DEEP):
-        if each is None:
-            return
-        yield each
-        each = each.__cause__ or each.__context__
-
-
-def _by_name(error: BaseException, message: str) -> ProviderError | None:
-    kind = ""
+def _kind(error: BaseException, table: Sequence[tuple[re.Pattern[str], str]]) -> str:
     for base in type(error).__mro__:
-        kind = next((kind for names, kind in _NAMES if names.search(base.__name__)), "")
-        if kind:
-            break
+        for names, kind in table:
+            if names.search(base.__name__):
+                return kind
+    return ""
+
+
+def _of_kind(kind: str, message: str) -> ProviderError:
     match kind:
-        case "connect":
-            return ProviderTimeout(message, stage="connect")
-        case "total":
-            return ProviderTimeout(message, stage="first")
+        case "connect" | "first":
+            return ProviderTimeout(message, stage=kind)
         case "limited":
             return ProviderLimited(message)
-        case "gone":
-            return ProviderUnavailable(message, connected=False)
-        case "broken":
-            return ProviderUnavailable(message)
-        case _ if isinstance(error, OSError):
-            return ProviderUnavailable(message, connected=False)
-    return None
-
-
-def _status(error: BaseException) -> int | None:
-    """The HTTP status: `status_code` (OpenAI, Anthropic, Ollama), `code` (Google), a response's."""
-    response: Any = getattr(error, "response", None)
-    found = [
-        getattr(error, name, None) for name in ("status_code", "http_status", "status", "code")
-    ]
-    found += [getattr(response, name, None) for name in ("status_code", "status")]
-    if isinstance(response, Mapping):  # botocore
-        found.append(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
-    for value in found:
-        if isinstance(value, int) and not isinstance(value, bool) and 100 <= value < 600:
-            return int(value)
-    return None
-
-
-def _headers(error: BaseException) -> Mapping[str, str]:
-    response: Any = getattr(error, "response", None)
-    headers = getattr(response, "headers", None) or getattr(error, "headers", None)
-    if headers is None or not hasattr(headers, "items"):
-        return {}
-    return {str(name): str(value) for name, value in headers.items()}
-
-
-def _body(error: BaseException) -> str:
-    body = getattr(error, "body", None)
-    if isinstance(body, (dict, list)):
-        # OpenAI's client hands over what stands under "error".
-        return json.dumps(body if "error" in body else {"error": body}, default=str)
-    return str(getattr(error, "message", None) or getattr(error, "error", None) or error)
+        case "filtered":
+            return ContentFiltered(message)
+        case "rejected":
+            return AnswerRejected(message)
+        case "auth":
+            return ProviderAuth(message)
+        case _:
+            return ProviderUnavailable(message, connected=kind != "gone")

@@ -112,7 +112,10 @@ class Router:
             raise InvalidInput("models", entries, f"none of them may be asked in mode {mode!r}")
         unpriced = [model for model in allowed if model.price is None]
         if budgets is not None and unpriced:
-            remedy = "there are budgets and its price is not known; pass Model(price=Price(...))"
+            remedy = (
+                "there are budgets and its price is not known; pass price=Price(...), or "
+                "pip install 'rag-memory-plugins[prices]'"
+            )
             raise InvalidInput("models", unpriced[0].name, remedy)
         tokens = make_counter(counter)
         self.models = entries
