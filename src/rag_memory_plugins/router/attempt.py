@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rag_memory_plugins.chat import ChatRequest, Gathered, Usage
 from rag_memory_plugins.errors import ProviderError, shorten
@@ -17,6 +17,7 @@ from rag_memory_plugins.router.money import nano_dollars
 
 if TYPE_CHECKING:
     from rag_memory_plugins.router.breaker import Permit
+    from rag_memory_plugins.router.caching import Cached
     from rag_memory_plugins.router.money import Reservation
     from rag_memory_plugins.router.parts import Parts
     from rag_memory_plugins.router.rates import Taken
@@ -177,7 +178,7 @@ def _who(request: ChatRequest) -> tuple[str, str]:
     return scope.tenant, "*" if scope.user is SHARED else str(scope.user)
 
 
-def record_cached(parts: Parts, request: ChatRequest, found: Any) -> None:
+def record_cached(parts: Parts, request: ChatRequest, found: Cached) -> None:
     """Write down an answer that cost nothing."""
     if parts.ledger is None:
         return

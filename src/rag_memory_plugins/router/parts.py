@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rag_memory_plugins.chat import ChatRequest
 from rag_memory_plugins.events import Hook
@@ -18,6 +18,7 @@ from rag_memory_plugins.router.seen import Seen
 if TYPE_CHECKING:
     from rag_memory_plugins.router.breakers import Breakers
     from rag_memory_plugins.router.budgets import Budgets
+    from rag_memory_plugins.router.caching import AnswerCache
     from rag_memory_plugins.router.rates import RateLimits
 
 __all__ = ["Parts"]
@@ -38,7 +39,7 @@ class Parts:
     seen: Mapping[str, Seen]
     health: Mapping[str, Callable[[], Awaitable[str]]]
     fits: Mapping[str, Callable[[ChatRequest], str]]
-    cache: Any
+    cache: AnswerCache | None
     quality: Estimator
     count: Callable[[str], int]
     count_request: Callable[[ChatRequest], int]

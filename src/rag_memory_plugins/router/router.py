@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from typing_extensions import Self
 
@@ -48,6 +48,7 @@ from rag_memory_plugins.types import Message
 if TYPE_CHECKING:
     from rag_memory_plugins.ports import ChatModel, SharedState, TokenCounter
     from rag_memory_plugins.router.budgets import Budgets
+    from rag_memory_plugins.router.caching import AnswerCache, Cached
     from rag_memory_plugins.router.rates import RateLimits
 
 __all__ = ["Router"]
@@ -94,7 +95,7 @@ class Router:
         rates: RateLimits | None = None,
         budgets: Budgets | None = None,
         ledger: Ledger | None = None,
-        cache: Any = None,
+        cache: AnswerCache | Literal["exact"] | None = None,
         quality: Estimator | None = None,
         hooks: Sequence[Hook] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -130,7 +131,7 @@ class Router:
             budgets=budgets,
             ledger=ledger,
             decisions=Decisions(),
-            cache=cache,
+            cache=_cache(cache, allowed),
             health={
                 model.name: model.chat.ahealth
                 for model in allowed
@@ -199,8 +200,7 @@ class Router:
             with run.awaiting():
                 found = await self._look(request, decision)
                 if found is not None and not found.sampled:
-                    answer: Answer = found.answer
-                    return answer
+                    return replace(found.answer, request_id=request.id)
                 route = Route(parts, request, decision)
                 answer = await route.arun(lambda attempt: self._whole(route, attempt))
                 await self._keep(request, found, answer)
@@ -212,7 +212,7 @@ class Router:
         decision.outcome, decision.model = "answered", answer.model
         return answer
 
-    async def _look(self, request: ChatRequest, decision: Decision) -> Any:
+    async def _look(self, request: ChatRequest, decision: Decision) -> Cached | None:
         """What the cache has; a sampled hit is only compared with what a model says."""
         if self._parts.cache is None:
             return None
@@ -223,7 +223,7 @@ class Router:
             record_cached(self._parts, request, found)
         return found
 
-    async def _keep(self, request: ChatRequest, found: Any, answer: Answer) -> None:
+    async def _keep(self, request: ChatRequest, found: Cached | None, answer: Answer) -> None:
         cache = self._parts.cache
         if cache is None:
             return
@@ -402,3 +402,14 @@ def _in_mode(model: Model, mode: Mode) -> bool:
         remedy = "it is said to be local and is asked over the network; local-only forbids that"
         raise InvalidInput("models", model.name, remedy)
     return model.local or mode == "local-first"
+
+
+def _cache(
+    cache: AnswerCache | Literal["exact"] | None, models: Sequence[Model]
+) -> AnswerCache | None:
+    if cache != "exact":
+        return cache
+    from rag_memory_plugins.router.cache_rules import CacheRules
+    from rag_memory_plugins.router.caching import ExactCache
+
+    return ExactCache(CacheRules(models))
