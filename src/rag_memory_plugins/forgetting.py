@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from rag_memory_plugins.filters import Filter
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.types import Level, Message
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.filters import Filter
 
 __all__ = ["Erased", "Keeper", "forget_texts", "keeps_texts"]
 

@@ -25,7 +25,6 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from threading import Lock
@@ -100,6 +99,8 @@ def image_tokens(image: Image) -> int:
     if not (image.width and image.height):
         return 85 + _MOST_TILES * 170
     short, long = sorted((image.width, image.height))
+    from fractions import Fraction  # exact, and rarely needed
+
     scale = min(Fraction(1), Fraction(2048, long), Fraction(768, short))
     return 85 + ceil(short * scale / 512) * ceil(long * scale / 512) * 170
 

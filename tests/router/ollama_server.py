@@ -11,7 +11,7 @@ import pytest
 from rag_memory_plugins.chat import ChatRequest, Delta
 from rag_memory_plugins.events import Event
 from rag_memory_plugins.router import ollama_health
-from rag_memory_plugins.router.ollama import OllamaChat
+from rag_memory_plugins.router.ollama_chat import OllamaChat
 from rag_memory_plugins.testing.fault_server import FaultServer
 from rag_memory_plugins.testing.installed import Installed
 from rag_memory_plugins.types import Message

@@ -24,8 +24,9 @@ from rag_memory_plugins.errors import (
     ProviderUnavailable,
 )
 from rag_memory_plugins.router.models import HealthChecked, StreamingChatModel, Timeouts
-from rag_memory_plugins.router.ollama import OllamaChat, ollama
+from rag_memory_plugins.router.ollama_chat import OllamaChat
 from rag_memory_plugins.router.ollama_http import base_url, is_loopback
+from rag_memory_plugins.router.providers import ollama
 from rag_memory_plugins.testing import refusals
 from rag_memory_plugins.testing.fault_replies import (
     Answer,
@@ -482,7 +483,7 @@ def test_importing_it_imports_no_client() -> None:
     import subprocess
 
     code = (
-        "import sys, rag_memory_plugins.router.ollama as o; o.ollama('llama3.1', '127.0.0.1'); "
+        "import sys, rag_memory_plugins.router as o; o.ollama('llama3.1', '127.0.0.1'); "
         "print(*({'httpx', 'numpy'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -11,9 +11,8 @@ from rag_memory_plugins.events import Event, emit
 from rag_memory_plugins.namespace import SHARED
 from rag_memory_plugins.router.decisions import Attempted, Decision
 from rag_memory_plugins.router.faults import Fault, fault_of
-from rag_memory_plugins.router.ledger import Entry
+from rag_memory_plugins.router.ledger import NANO, Entry
 from rag_memory_plugins.router.models import Model
-from rag_memory_plugins.router.money import nano_dollars
 
 if TYPE_CHECKING:
     from rag_memory_plugins.router.breaker import Permit
@@ -106,7 +105,7 @@ class Attempt:
             else:  # that a provider is down is not the asker's doing
                 await rates.arelease(held.taken)
         if budgets is not None and held.reserved is not None:
-            await budgets.asettle(held.reserved, nano_dollars(cost))
+            await budgets.asettle(held.reserved, round(cost * NANO))
 
     def _tell_breaker(self, outcome: str, fault: Fault | None) -> None:
         permit, breakers = self.held.permit, self._parts.breakers
@@ -148,7 +147,7 @@ class Attempt:
                     usage.output,
                     usage.cached,
                     usage.exact,
-                    nano_dollars(cost),
+                    round(cost * NANO),
                     self.first,
                     seconds,
                     outcome,

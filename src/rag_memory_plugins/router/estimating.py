@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.portal import blocking, get_portal, on_portal
-from rag_memory_plugins.router.outcomes import Outcomes
 from rag_memory_plugins.router.quality import prior
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.portal import Portal
     from rag_memory_plugins.ports import Embedder
     from rag_memory_plugins.router.examining import QualityReport
+    from rag_memory_plugins.router.outcomes import Outcomes
 
 __all__ = ["Estimator", "LengthEstimator", "OutcomeEstimator", "question_of"]
 
@@ -66,6 +66,8 @@ class OutcomeEstimator:
     """
 
     def __init__(self, embedder: Embedder, *, outcomes: Outcomes | None = None) -> None:
+        from rag_memory_plugins.router.outcomes import Outcomes
+
         self._embedder = embedder
         self._outcomes = outcomes or Outcomes(embedder.dimension)
 

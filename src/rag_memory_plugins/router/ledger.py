@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
-__all__ = ["Entry", "Ledger"]
+__all__ = ["NANO", "Entry", "Ledger"]
+
+NANO: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

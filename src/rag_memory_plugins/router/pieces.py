@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rag_memory_plugins.chat import ChatRequest, Delta, ToolPiece
 from rag_memory_plugins.errors import ProviderError, ProviderTimeout
-from rag_memory_plugins.ports import ChatModel
 from rag_memory_plugins.router.faults import provider_error
 from rag_memory_plugins.router.models import Model
 
@@ -17,6 +16,9 @@ if sys.version_info >= (3, 11):
     from asyncio import timeout_at
 else:
     from async_timeout import timeout_at
+
+if TYPE_CHECKING:
+    from rag_memory_plugins.ports import ChatModel
 
 __all__ = ["pieces_of"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -20,13 +21,14 @@ from rag_memory_plugins.router.attempt import Attempt
 from rag_memory_plugins.router.breaker import Refused
 from rag_memory_plugins.router.decisions import Decision
 from rag_memory_plugins.router.faults import fault_of, provider_error
+from rag_memory_plugins.router.ledger import NANO
 from rag_memory_plugins.router.models import Model
-from rag_memory_plugins.router.money import Spent, nano_dollars
 from rag_memory_plugins.router.policy import Ask, Candidate, Ranked
-from rag_memory_plugins.router.rates import Refused as Limited
 
 if TYPE_CHECKING:
+    from rag_memory_plugins.router.money import Spent
     from rag_memory_plugins.router.parts import Parts
+    from rag_memory_plugins.router.rates import Refused as Limited
 
 __all__ = ["Route"]
 
@@ -190,11 +192,13 @@ class Route:
             return "free"
         level = await budgets.alevel(scope)
         if level == "spent":
+            from rag_memory_plugins.router.money import Reservation
+
             probe = await budgets.areserve(scope, 1)
-            if isinstance(probe, Spent):
-                self._spent = probe
-            else:  # there is a little left after all
+            if isinstance(probe, Reservation):  # there is a little left after all
                 await budgets.arelease(probe)
+            else:
+                self._spent = probe
         return level
 
     async def _take(self, model: Model) -> Attempt | None:
@@ -235,6 +239,9 @@ class Route:
         """
         parts, taken, reserved = self._parts, None, None
         if parts.rates is not None:
+            # It is loaded then; a router without limits is imported without it.
+            from rag_memory_plugins.router.rates import Refused as Limited
+
             got = await parts.rates.aacquire(request.scope, model.name, self._tokens)
             if isinstance(got, Limited):
                 if "model" not in got.rule.apart and not got.rule.models:
@@ -244,10 +251,12 @@ class Route:
                 return None
             taken = got
         if parts.budgets is not None:
+            from rag_memory_plugins.router.money import Reservation
+
             if request.max_tokens is None:  # nobody knows what an answer without an end may cost
                 request = replace(request, max_tokens=parts.answer_tokens)
             held = await parts.budgets.areserve(request.scope, self._most(model, request))
-            if isinstance(held, Spent):
+            if not isinstance(held, Reservation):
                 self._spent = held
                 self._refuse(model, str(held.error()))
                 if parts.rates is not None and taken is not None:
@@ -261,7 +270,7 @@ class Route:
     def _most(self, model: Model, request: ChatRequest) -> int:
         """Nano-dollars that a call may cost; its prompt was estimated within a fifth."""
         usage = Usage(self._tokens * 5 // 4 + 16, request.max_tokens or 0)
-        return nano_dollars(model.cost(usage))
+        return math.ceil(model.cost(usage) * NANO)
 
     def _refuse(self, model: Model, reason: str) -> None:
         self._decision.refused.append(f"not {model.name}: {reason}")

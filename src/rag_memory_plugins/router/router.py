@@ -9,8 +9,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from typing_extensions import Self
-
 from rag_memory_plugins.chat import Answer, ChatRequest, Delta
 from rag_memory_plugins.errors import (
     InvalidInput,
@@ -46,6 +44,8 @@ from rag_memory_plugins.tokens import make_counter
 from rag_memory_plugins.types import Message
 
 if TYPE_CHECKING:
+    from typing_extensions import Self  # a fifth of the router's import
+
     from rag_memory_plugins.ports import ChatModel, SharedState, TokenCounter
     from rag_memory_plugins.router.budgets import Budgets
     from rag_memory_plugins.router.caching import AnswerCache, Cached

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 __all__ = ["DEFAULT_WAIT", "retry_after", "tokens_left"]
@@ -95,6 +94,8 @@ def _date(text: str, now: Callable[[], float]) -> float | None:
     """From now to a moment, as HTTP writes it ("Wed, 21 Oct 2026 07:28:00 GMT") or as ISO 8601."""
     if len(text) > 64:  # no date; and digits without end take time
         return None
+    from email.utils import parsedate_to_datetime  # few providers write dates; all are imported
+
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             # Python 3.10 does not know the Z.
