@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from rag_memory_plugins.errors import RagMemoryError
     from rag_memory_plugins.events import Event
     from rag_memory_plugins.filters import Filter
+    from rag_memory_plugins.llm.batching import BatchAnswer, LLMBatcher
     from rag_memory_plugins.memory.calibrating import Calibrated
     from rag_memory_plugins.memory.conversation import Conversation
     from rag_memory_plugins.memory.extractive import ExtractiveSummarizer
     from rag_memory_plugins.memory.llm_summary import LLMSummarizer
     from rag_memory_plugins.memory.memory import Memory
     from rag_memory_plugins.namespace import SHARED, Namespace, Scope
-    from rag_memory_plugins.opening import aopen_memory, open_memory
+    from rag_memory_plugins.opening import aopen_ledger, aopen_memory, open_ledger, open_memory
     from rag_memory_plugins.prompt_json import minify, restore
     from rag_memory_plugins.results import (
         Context,
@@ -44,10 +45,12 @@ if TYPE_CHECKING:
     from rag_memory_plugins.retrieval.cross_encoder import CrossEncoderReranker
     from rag_memory_plugins.retrieval.packing import Node, Packed, pack
     from rag_memory_plugins.retrieval.rerank import LLMReranker, WeightedReranker
+    from rag_memory_plugins.router.router import Router
     from rag_memory_plugins.types import Image, Message, Messages, ToolCall
 
 __all__ = [
     "SHARED",
+    "BatchAnswer",
     "Calibrated",
     "CohereReranker",
     "Context",
@@ -59,6 +62,7 @@ __all__ = [
     "Filter",
     "Hit",
     "Image",
+    "LLMBatcher",
     "LLMReranker",
     "LLMSummarizer",
     "Memory",
@@ -70,6 +74,7 @@ __all__ = [
     "Packed",
     "RagMemoryError",
     "Recall",
+    "Router",
     "Scope",
     "SearchResult",
     "Stats",
@@ -79,8 +84,10 @@ __all__ = [
     "TokenBudget",
     "ToolCall",
     "WeightedReranker",
+    "aopen_ledger",
     "aopen_memory",
     "minify",
+    "open_ledger",
     "open_memory",
     "pack",
     "restore",
@@ -90,6 +97,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "SHARED": "namespace",
+    "BatchAnswer": "llm.batching",
     "Calibrated": "memory.calibrating",
     "CohereReranker": "retrieval.cohere_rerank",
     "Context": "results",
@@ -100,6 +108,7 @@ _ROOMS = {
     "ExtractiveSummarizer": "memory.extractive",
     "Filter": "filters",
     "Hit": "results",
+    "LLMBatcher": "llm.batching",
     "LLMReranker": "retrieval.rerank",
     "LLMSummarizer": "memory.llm_summary",
     "Memory": "memory.memory",
@@ -109,6 +118,7 @@ _ROOMS = {
     "Packed": "retrieval.packing",
     "RagMemoryError": "errors",
     "Recall": "config",
+    "Router": "router.router",
     "Scope": "namespace",
     "SearchResult": "results",
     "Stats": "results",
@@ -117,8 +127,10 @@ _ROOMS = {
     "SummaryLine": "results",
     "TokenBudget": "budget",
     "WeightedReranker": "retrieval.rerank",
+    "aopen_ledger": "opening",
     "aopen_memory": "opening",
     "minify": "prompt_json",
+    "open_ledger": "opening",
     "open_memory": "opening",
     "pack": "retrieval.packing",
     "restore": "prompt_json",

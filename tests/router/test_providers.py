@@ -7,12 +7,20 @@ import sys
 
 import pytest
 
-from rag_memory_plugins.errors import InvalidInput
+from rag_memory_plugins.chat import ChatRequest
+from rag_memory_plugins.errors import InvalidInput, NoModelFits
 from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.router.addresses import is_loopback
 from rag_memory_plugins.router.models import HealthChecked, Price, StreamingChatModel
 from rag_memory_plugins.router.prices import price_of
-from rag_memory_plugins.router.providers import groq, openai_compatible, openrouter
+from rag_memory_plugins.router.providers import (
+    default_models,
+    groq,
+    openai_compatible,
+    openrouter,
+)
+from rag_memory_plugins.router.router import Router
+from rag_memory_plugins.types import Message
 
 
 @pytest.fixture(autouse=True)
@@ -145,3 +153,16 @@ def test_an_entry_that_is_never_asked_imports_no_client_and_starts_no_thread():
         "assert threading.active_count() == 1\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_default_models_are_asked_in_their_order_as_far_as_there_are_keys(monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")  # nobody is there
+    router = Router(default_models(), patience=0.0)
+    request = ChatRequest((Message("user", "Hello"),))
+    with pytest.raises(NoModelFits):
+        router.answer(request)
+    skipped = {item.model: item.reason for item in router.explain(request.id).rounds[0].skipped}
+    assert [model.provider for model in router.models] == ["ollama", "groq", "openrouter"]
+    assert "not running" in skipped["ollama/llama3.2"]
+    assert "GROQ_API_KEY" in skipped["groq/llama-3.3-70b-versatile"]
+    assert "OPENROUTER_API_KEY" in skipped["openrouter/meta-llama/llama-3.3-70b-instruct"]

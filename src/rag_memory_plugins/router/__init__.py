@@ -34,7 +34,13 @@ if TYPE_CHECKING:
         Timeouts,
     )
     from rag_memory_plugins.router.policy import Policy, RoutePolicy
-    from rag_memory_plugins.router.providers import groq, ollama, openai_compatible, openrouter
+    from rag_memory_plugins.router.providers import (
+        default_models,
+        groq,
+        ollama,
+        openai_compatible,
+        openrouter,
+    )
     from rag_memory_plugins.router.rates import RateLimit, RateLimits
     from rag_memory_plugins.router.router import Router
     from rag_memory_plugins.router.semantic import SemanticCache
@@ -68,6 +74,7 @@ __all__ = [
     "ToolPiece",
     "ToolSpec",
     "Usage",
+    "default_models",
     "groq",
     "ollama",
     "openai_compatible",
@@ -97,6 +104,7 @@ _ROOMS = {
     "SemanticCache": "semantic",
     "StreamingChatModel": "models",
     "Timeouts": "models",
+    "default_models": "providers",
     "groq": "providers",
     "ollama": "providers",
     "openai_compatible": "providers",

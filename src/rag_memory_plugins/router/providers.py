@@ -19,7 +19,7 @@ from rag_memory_plugins.windows import context_window
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # importing it costs a quarter of the router's import
 
-__all__ = ["Entry", "groq", "ollama", "openai_compatible", "openrouter"]
+__all__ = ["Entry", "default_models", "groq", "ollama", "openai_compatible", "openrouter"]
 
 GROQ: Final = "https://api.groq.com/openai/v1"
 OPENROUTER: Final = "https://openrouter.ai/api/v1"
@@ -172,6 +172,28 @@ def openai_compatible(
         timeouts=entry.get("timeouts"),
     )
     return _model(chat, key_name, api_key, entry, local=chat.loopback)
+
+
+def default_models(
+    local: str = "llama3.2",
+    groq_model: str = "llama-3.3-70b-versatile",
+    openrouter_model: str = "meta-llama/llama-3.3-70b-instruct",
+) -> list[Model]:
+    """What a `Router` may begin with: Ollama, then Groq, then OpenRouter.
+
+    The keys are GROQ_API_KEY and OPENROUTER_API_KEY; a provider without one is passed over, and
+    `Router.explain` says so.
+
+    >>> default_models()
+    [Model('ollama/llama3.2', provider='ollama', local),
+     Model('groq/llama-3.3-70b-versatile', provider='groq', cloud),
+     Model('openrouter/meta-llama/llama-3.3-70b-instruct', provider='openrouter', cloud)]
+    """
+    return [
+        ollama(local),
+        groq(groq_model, quality=0.6),
+        openrouter(openrouter_model, quality=0.6),
+    ]
 
 
 def _model(
