@@ -251,7 +251,7 @@ class Gathered:
         self.finish = ""
         self.model = ""
         self.usage: Usage | None = None
-        self.natives: list[Any] = []
+        self.native: Any = None
 
     def add(self, delta: Delta) -> None:
         if delta.text:
@@ -264,7 +264,7 @@ class Gathered:
             call[1] = call[1] or piece.name
             call[2] += piece.arguments
         if delta.native is not None:
-            self.natives.append(delta.native)
+            self.native = delta.native  # the last alone: some frameworks' pieces hold all before
         self.finish = delta.finish or self.finish
         self.model = delta.model or self.model
         self.usage = delta.usage or self.usage

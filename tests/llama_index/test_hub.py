@@ -28,6 +28,7 @@ BASES = {
     "NeighbourPostprocessor": BaseNodePostprocessor,
     "RecallMemoryBlock": BaseMemoryBlock,
     "Rerank": BaseNodePostprocessor,
+    "RouterLLM": FunctionCallingLLM,
     "ScopedMemory": BaseMemory,
     "TenantGuardPostprocessor": BaseNodePostprocessor,
     "TenantVectorStore": BasePydanticVectorStore,

@@ -37,6 +37,7 @@ from rag_memory_plugins.llama_index.reranking import (
     Rerank,
 )
 from rag_memory_plugins.llama_index.retriever import MemoryRetriever
+from rag_memory_plugins.llama_index.router_llm import RouterLLM
 from rag_memory_plugins.llama_index.trust import restoring
 from rag_memory_plugins.llama_index.vector_store import TenantVectorStore
 
@@ -54,6 +55,7 @@ __all__ = [
     "RecallMemoryBlock",
     "Recalled",
     "Rerank",
+    "RouterLLM",
     "ScopedMemory",
     "TenantGuardPostprocessor",
     "TenantVectorStore",

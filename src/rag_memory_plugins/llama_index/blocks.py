@@ -23,7 +23,7 @@ from rag_memory_plugins.llama_index.compat import (
 )
 from rag_memory_plugins.types import Image, Message, ToolCall
 
-__all__ = ["COUNTED", "KEY", "calls", "dump", "images", "plain"]
+__all__ = ["COUNTED", "KEY", "calls", "dump", "images", "openai_call", "plain"]
 
 KEY: Final = "llama_index"
 """Metadata key of what a chat message has and a `Message` has no field for."""
@@ -43,7 +43,7 @@ def plain(message: Message) -> ChatMessage:
     if HAS_TOOL_CALL_BLOCK:
         blocks += [tool_call_block(*call) for call in calls]
     elif calls:
-        kwargs["tool_calls"] = [_openai_call(call) for call in message.tool_calls]
+        kwargs["tool_calls"] = [openai_call(call) for call in message.tool_calls]
     return ChatMessage(
         role=MessageRole(message.role),
         blocks=blocks,
@@ -75,7 +75,7 @@ def dump(chat: ChatMessage) -> dict[str, Any]:
     }
 
 
-def _openai_call(call: ToolCall) -> dict[str, Any]:
+def openai_call(call: ToolCall) -> dict[str, Any]:
     """A tool call as the OpenAI integration and those that follow it keep it."""
     function = {"name": call.name, "arguments": call.arguments}
     return {"id": call.id, "type": "function", "function": function}

@@ -113,6 +113,9 @@ class Capabilities:
     streaming: bool = True
 
 
+_UNSAID: Final = Capabilities()
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """An entry of a `Router`.
@@ -121,7 +124,8 @@ class Model:
     it (each once in a router). `local` models are those of this machine. `window` is in tokens,
     None if unknown; so is a `price`, but a local model costs nothing. `quality` says who is stronger,
     from 0 to 1. At most `concurrency` requests run
-    at once. Two entries with the same `key` fail together: provider, account and model.
+    at once. Two entries with the same `key` fail together: provider, account and model. A window or
+    capabilities that are left out are read from attributes of these names that `chat` may have.
 
     >>> from rag_memory_plugins.testing.models import ScriptedModel
     >>> Model(ScriptedModel("Hi"), "small", local=True, window=8_192)
@@ -134,7 +138,7 @@ class Model:
     model: str = ""
     local: bool = False
     window: int | None = None
-    capabilities: Capabilities = field(default_factory=Capabilities)
+    capabilities: Capabilities = _UNSAID
     price: Price | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     concurrency: int | None = None
@@ -157,6 +161,10 @@ class Model:
             raise InvalidInput("name", self.name, "pass a str")
         put(self, "provider", self.provider or str(getattr(self.chat, "provider", "unknown")))
         put(self, "model", self.model or str(getattr(self.chat, "model", "")) or self.name)
+        if self.window is None:
+            put(self, "window", getattr(self.chat, "window", None))
+        if self.capabilities is _UNSAID:
+            put(self, "capabilities", getattr(self.chat, "capabilities", None) or _UNSAID)
         put(self, "key", self.key or f"{self.provider}/{self.model}/{self.name}")
         if self.price is None and self.local:
             put(self, "price", Price())

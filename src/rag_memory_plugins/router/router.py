@@ -240,9 +240,8 @@ class Router:
                     attempt.has_begun()
                 gathered.add(delta)
         check_end(attempt)
-        native = gathered.natives[-1] if gathered.natives else None
         answer = gathered.answer(
-            model=attempt.model.name, native=native, request_id=attempt.request.id
+            model=attempt.model.name, native=gathered.native, request_id=attempt.request.id
         )
         check_use(attempt, answer)
         await attempt.asettle("ok")
