@@ -23,6 +23,7 @@ NAMES = (
     "llama_index",
     "recall",
     "rerank",
+    "router",
     "routing",
     "scale",
     "steps",

@@ -24,6 +24,9 @@ def resolve(
     error: BaseException | None,
 ) -> None:
     """Settle `future` on its own loop from another thread; a cancelled or closed one is left."""
+    if isinstance(error, StopIteration):  # a future refuses it, and would wait for ever
+        stopped, error = error, RuntimeError("what was asked raised StopIteration")
+        error.__cause__ = stopped
 
     def settle() -> None:
         if future.done():

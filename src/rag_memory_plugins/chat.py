@@ -175,7 +175,8 @@ class ChatRequest:
     belong to it. `options` go to the provider as they are ("seed", "top_p"). With `stream` the
     pieces come as they are made. `timeout` is in seconds, for everything. `accept` is given a whole
     answer and raises `ValueError` for one that is of no use: another model is asked. `native` is
-    how an adapter's own model is asked; nobody else looks into it. Raises `InvalidInput`.
+    how an adapter's own model is asked; nobody else looks into it. `first` names the entry of a
+    router that is asked before the others, if it can answer. Raises `InvalidInput`.
 
     >>> request = ChatRequest((Message("user", "Hello"),), max_tokens=50)
     >>> request.characters, request.max_tokens
@@ -196,6 +197,7 @@ class ChatRequest:
     native: Any = None
     timeout: float | None = None
     accept: Callable[[Answer], None] | None = None
+    first: str = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.messages, (str, bytes)) or not isinstance(self.messages, Sequence):

@@ -6,16 +6,22 @@ import asyncio
 import threading
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import FakeListChatModel, GenericFakeChatModel
-from langchain_core.messages import AIMessage, HumanMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import PrivateAttr
 
+from rag_memory_plugins.chat import ChatRequest, Gathered, Usage
 from rag_memory_plugins.errors import ChatModelError, InvalidInput
 from rag_memory_plugins.langchain import as_chat_model
 from rag_memory_plugins.ports import ChatModel
 from rag_memory_plugins.retrieval.rerank import LLMReranker
+from rag_memory_plugins.router.router import Router
 from rag_memory_plugins.types import Image, Message, ToolCall
 from tests.langchain.scripted import ScriptedModel, StreamingModel, texts
 
@@ -129,6 +135,12 @@ async def test_what_the_model_raises_is_a_chat_model_error_with_its_cause():
     assert e.value.__cause__ is error
 
 
+@pytest.mark.timeout(20)
+async def test_a_model_that_has_run_out_of_answers_is_an_error_and_no_endless_wait():
+    with pytest.raises(ChatModelError, match="StopIteration"):
+        await as_chat_model(GenericFakeChatModel(messages=iter(()))).achat(ASKED)
+
+
 def test_it_works_from_any_loop():
     model = as_chat_model(ScriptedModel("one", "two"))
     answers = [asyncio.run(model.achat(ASKED)).content for _ in range(2)]
@@ -167,3 +179,106 @@ def test_the_name_is_the_models_or_the_one_that_is_given():
 def test_anything_but_a_model_is_refused_by_name(wrong):
     with pytest.raises(InvalidInput, match=rf"{type(wrong).__name__}.*pass a LangChain BaseChat"):
         as_chat_model(wrong)
+
+
+class Sides(StreamingModel):
+    """Notes which of its methods were used, and on which thread."""
+
+    _used: list[tuple[str, str]] = PrivateAttr(default_factory=list)
+
+    def _note(self, method):
+        self._used.append((method, threading.current_thread().name))
+
+    def _generate(self, messages, *args, **kwargs):
+        self._note("_generate")
+        return super()._generate(messages)
+
+    async def _agenerate(self, messages, *args, **kwargs):
+        self._note("_agenerate")
+        return super()._generate(messages)
+
+    def _stream(self, messages, *args, **kwargs):
+        self._note("_stream")
+        yield from super()._stream(messages)
+
+    async def _astream(self, messages, *args, **kwargs):
+        self._note("_astream")
+        for chunk in super()._stream(messages):
+            yield chunk
+
+
+async def test_a_router_asks_its_async_methods_on_the_loop_that_asks():
+    model = Sides("Hello you", "Hello you")
+    router, here = Router([as_chat_model(model)]), threading.current_thread().name
+    pieces = [delta.text async for delta in router.astream(ChatRequest(ASKED))]
+    assert (await router.achat(ASKED)).content == "".join(pieces) == "Hello you"
+    assert model._used == [("_astream", here), ("_agenerate", here)]
+
+
+def test_behind_the_sync_faces_its_blocking_methods_run_in_a_thread():
+    model = Sides("Hello you", "Hello you")
+    router = Router([as_chat_model(model)])
+    pieces = [delta.text for delta in router.stream(ChatRequest(ASKED))]
+    assert router.chat(ASKED).content == "".join(pieces) == "Hello you"
+    assert model._used == [("_stream", "rag-memory-chat-0"), ("_generate", "rag-memory-chat-0")]
+
+
+async def test_callbacks_of_the_caller_hear_a_model_that_a_router_asks():
+    heard = []
+
+    class Hearing(BaseCallbackHandler):
+        def on_llm_end(self, *_, tags, **__):
+            heard.append(tags)
+
+    router = Router([as_chat_model(StreamingModel("Hi"))])
+    node = RunnableLambda(lambda _: router.chat(ASKED).content)
+    assert node.invoke("", config={"callbacks": [Hearing()]}) == "Hi"
+    assert heard == [["nostream"]]
+
+
+def finishing(reason):
+    return AIMessage("Hi", response_metadata={"stop_reason": reason} if reason else {})
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [("end_turn", "stop"), ("MAX_TOKENS", "length"), ("tool_use", "tool_calls"), ("", "stop")],
+)
+async def test_why_an_answer_ended_is_told_in_one_word(reason, finish):
+    router = Router([as_chat_model(ScriptedModel(finishing(reason)))])
+    assert (await router.aanswer(ChatRequest(ASKED))).finish == finish
+
+
+async def test_a_model_that_once_said_why_it_ended_was_cut_off_where_it_does_not():
+    model = ScriptedModel(finishing("end_turn"), finishing(""))
+    router = Router([as_chat_model(model, name="a"), as_chat_model(ScriptedModel("B"), name="b")])
+    said = [(await router.achat(ASKED)).content for _ in range(2)]
+    assert said == ["Hi", "B"]
+
+
+async def test_usage_of_chunks_is_added_up():
+    class Twice(ScriptedModel):
+        async def _astream(self, *_, **__):
+            for read, written in ((10, 1), (0, 4)):
+                usage = UsageMetadata(
+                    input_tokens=read, output_tokens=written, total_tokens=read + written
+                )
+                yield ChatGenerationChunk(message=AIMessageChunk("x", usage_metadata=usage))
+
+    router = Router([as_chat_model(Twice())])
+    pieces = [delta async for delta in router.astream(ChatRequest(ASKED))]
+    assert [delta.usage for delta in pieces if delta.usage][-1] == Usage(10, 5)
+
+
+async def test_calls_without_an_index_are_told_apart():
+    class Unnumbered(ScriptedModel):
+        async def _astream(self, *_, **__):
+            for name, args, call in (("f", "{", "1"), (None, "}", None), ("g", "{}", "2")):
+                chunk = tool_call_chunk(name=name, args=args, id=call, index=None)
+                yield ChatGenerationChunk(message=AIMessageChunk("", tool_call_chunks=[chunk]))
+
+    gathered = Gathered()
+    async for delta in as_chat_model(Unnumbered()).astream(ChatRequest(ASKED, stream=True)):
+        gathered.add(delta)
+    assert gathered.tool_calls == (ToolCall("1", "f", "{}"), ToolCall("2", "g", "{}"))
+    assert gathered.finish == "tool_calls"

@@ -14,6 +14,7 @@ from langchain.agents.middleware import AgentMiddleware
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.documents import BaseDocumentCompressor
 from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd, dumps
 from langchain_core.load.serializable import Serializable
 from langchain_core.retrievers import BaseRetriever
@@ -25,7 +26,9 @@ from langgraph.store.base import BaseStore
 
 import rag_memory_plugins.langchain as ours
 from rag_memory_plugins import Memory, Scope
+from rag_memory_plugins.router.router import Router
 from rag_memory_plugins.testing.fakes import WordEmbedder
+from rag_memory_plugins.testing.models import ScriptedModel
 
 ROOT = Path(__file__).resolve().parents[2]
 BASES: dict[str, type] = {
@@ -39,6 +42,8 @@ BASES: dict[str, type] = {
     "MemoryRetriever": BaseRetriever,
     "NeighbourCompressor": BaseDocumentCompressor,
     "Rerank": BaseDocumentCompressor,
+    "RouterChatModel": BaseChatModel,
+    "RouterMiddleware": AgentMiddleware,
     "TenantCheckpointer": BaseCheckpointSaver,
     "TenantGuardCompressor": BaseDocumentCompressor,
     "TenantStore": BaseStore,
@@ -78,6 +83,8 @@ def made(memory: Memory) -> list[Any]:
         ours.MemoryMiddleware(conversation=ann, tools=True),
         ours.MemoryRetriever(ann),
         ours.NeighbourCompressor(ann),
+        ours.RouterChatModel(Router([ScriptedModel(SECRET)])),
+        ours.RouterMiddleware(Router([ScriptedModel(SECRET)])),
         ours.TenantCheckpointer(InMemorySaver(), Scope("acme", "ann")),
         ours.TenantGuardCompressor("acme"),
         ours.TenantStore(memory, "acme"),

@@ -39,6 +39,8 @@ from rag_memory_plugins.langchain.rerankers import (
     Rerank,
 )
 from rag_memory_plugins.langchain.retriever import MemoryRetriever
+from rag_memory_plugins.langchain.router_middleware import RouterMiddleware
+from rag_memory_plugins.langchain.router_model import RouterChatModel
 from rag_memory_plugins.langchain.store import TenantStore
 from rag_memory_plugins.langchain.tools import memory_tools
 from rag_memory_plugins.langchain.trimming import TokenBudgetCompressor
@@ -57,6 +59,8 @@ __all__ = [
     "MemoryRetriever",
     "NeighbourCompressor",
     "Rerank",
+    "RouterChatModel",
+    "RouterMiddleware",
     "TenantCheckpointer",
     "TenantGuardCompressor",
     "TenantStore",

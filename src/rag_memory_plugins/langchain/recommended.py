@@ -18,6 +18,7 @@ from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.langchain.binding import Naming
 from rag_memory_plugins.langchain.middleware import MemoryMiddleware
+from rag_memory_plugins.langchain.router_middleware import RouterMiddleware
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.memory import Memory
 from rag_memory_plugins.namespace import Namespace
@@ -50,6 +51,7 @@ def middleware(
     |---|---|---|
     | first | `own` that stands nowhere below | what it adds to a request is in the budget |
     | then | `MemoryMiddleware` | the context is made once for all tries |
+    | then | `RouterMiddleware` of `own` | it asks several models with that context |
     | then | fallbacks, then retries | every model is tried again before the next one is asked |
     | last | `PIIMiddleware`, `HumanInTheLoopMiddleware` of `own` | what they make of an answer is \
 what is stored |
@@ -90,10 +92,10 @@ what is stored |
     if falls and any(part.on_failure == "continue" for part in tries):
         remedy = "with it no fallback is ever asked; make it with on_failure='error'"
         raise InvalidInput("own", "ModelRetryMiddleware(on_failure='continue')", remedy)
-    behind = _of(given, *_BEHIND)
-    placed = {id(part) for part in (*falls, *tries, *behind)}
+    routes, behind = _of(given, RouterMiddleware), _of(given, *_BEHIND)
+    placed = {id(part) for part in (*routes, *falls, *tries, *behind)}
     front = [part for part in given if id(part) not in placed]
-    return _named_apart([*front, ours, *falls, *tries, *behind])
+    return _named_apart([*front, ours, *routes, *falls, *tries, *behind])
 
 
 def _of(given: Sequence[Any], *kinds: Any) -> list[Any]:

@@ -20,7 +20,7 @@ else:
 if TYPE_CHECKING:
     from rag_memory_plugins.ports import ChatModel
 
-__all__ = ["pieces_of"]
+__all__ = ["pieces_of", "timeout_at"]
 
 
 async def pieces_of(

@@ -181,6 +181,9 @@ class Route:
             self._larger_than,
         )
         ranked = parts.policy.rank(ask, candidates)
+        if request.first:
+            order = sorted(ranked.order, key=lambda model: model.name != request.first)
+            ranked = Ranked(tuple(order), ranked.skipped)
         self._decision.asks.append(ask)
         self._decision.rounds.append(ranked)
         self._busy = [c.model for c in candidates if c.busy]

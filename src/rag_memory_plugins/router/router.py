@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from rag_memory_plugins.chat import Answer, ChatRequest, Delta
 from rag_memory_plugins.errors import (
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Router"]
 
+T = TypeVar("T")
 _END: Final = object()
 
 
@@ -171,6 +172,11 @@ class Router:
         return self._parts.models
 
     @property
+    def timeout(self) -> float:
+        """Seconds that a whole request may take, all attempts included."""
+        return self._parts.timeout
+
+    @property
     def window(self) -> int | None:
         """Tokens that every candidate holds; None if nobody says."""
         windows = [model.window for model in self._parts.models if model.window is not None]
@@ -211,6 +217,28 @@ class Router:
             self._running.end(run)
         decision.outcome, decision.model = "answered", answer.model
         return answer
+
+    async def aroute(
+        self, request: ChatRequest, ask: Callable[[Attempt, float], Awaitable[T]]
+    ) -> T:
+        """What `ask` returned, which asks the model of one attempt after another in its own way.
+
+        It is given an attempt and the seconds that are left. It settles the attempt that succeeds;
+        what it raises is judged as any model's error, and the caches are passed by.
+        """
+        decision = self._parts.decisions.begin(request.id)
+        run = self._running.begin(request.id)
+        try:
+            with run.awaiting():
+                route = Route(self._parts, request, decision)
+                result = await route.arun(lambda attempt: ask(attempt, route.remaining))
+        except BaseException as error:
+            decision.outcome = type(error).__name__
+            raise
+        finally:
+            self._running.end(run)
+        decision.outcome, decision.model = "answered", decision.attempts[-1].model
+        return result
 
     async def _look(self, request: ChatRequest, decision: Decision) -> Cached | None:
         """What the cache has; a sampled hit is only compared with what a model says."""
