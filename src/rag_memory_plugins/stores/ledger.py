@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import (
@@ -77,6 +78,7 @@ attempts: Final = Table(
 Index("attempts_by_tenant", attempts.c.tenant_hash, attempts.c.time)
 Index("attempts_by_time", attempts.c.time)
 _NAMES: Final = tuple(field.name for field in fields(Entry))
+_values: Final = attrgetter(*_NAMES)
 
 
 def migrate_ledger(connection: Connection) -> None:
@@ -157,11 +159,9 @@ class SqlLedger(Worker):
         if not batch:
             return 0
         started = time.perf_counter()
+        hashes = {name: text_hash(name) for name in {entry.tenant for entry in batch}}
         rows = [
-            {
-                "tenant_hash": text_hash(entry.tenant),
-                **dict(zip(_NAMES, astuple(entry), strict=True)),
-            }
+            {"tenant_hash": hashes[entry.tenant], **dict(zip(_NAMES, _values(entry), strict=True))}
             for entry in batch
         ]
         try:
