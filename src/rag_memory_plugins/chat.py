@@ -6,9 +6,9 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final, overload
+from typing import Any, Final, TypeAlias, cast, overload
 
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.namespace import Scope
@@ -23,6 +23,7 @@ __all__ = [
     "ToolPiece",
     "ToolSpec",
     "Usage",
+    "Wanted",
 ]
 
 CHOICES: Final = ("auto", "none", "required")
@@ -201,18 +202,56 @@ class ChatRequest:
 
     def __post_init__(self) -> None:
         if isinstance(self.messages, (str, bytes)) or not isinstance(self.messages, Sequence):
-            raise InvalidInput("messages", self.messages, "pass a sequence of Message")
+            remedy = "pass a sequence of Message, or use ChatRequest.of, which takes a text"
+            raise InvalidInput("messages", self.messages, remedy)
         if not self.messages:
             raise InvalidInput("messages", self.messages, "pass at least one message")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise InvalidInput("max_tokens", self.max_tokens, "pass tokens, an int >= 1")
-        if self.timeout is not None and not self.timeout > 0:
-            raise InvalidInput("timeout", self.timeout, "pass seconds, a number > 0")
+        if not isinstance(self.messages, NativeMessages):
+            for number, message in enumerate(self.messages):
+                if not isinstance(message, Message):
+                    remedy = "pass a Message, or use ChatRequest.of, which takes texts and dicts"
+                    raise InvalidInput(f"messages[{number}]", message, remedy)
+        self._check_kinds()
         if self.tool_choice and self.tool_choice not in CHOICES:
             names = [tool.name for tool in self.tools]
             if self.tool_choice not in names:
                 remedy = f"pass one of {', '.join((*CHOICES, *names))}"
                 raise InvalidInput("tool_choice", self.tool_choice, remedy)
+
+    def _check_kinds(self) -> None:
+        most, seconds = self.max_tokens, self.timeout
+        if most is not None and (not isinstance(most, int) or most < 1):
+            raise InvalidInput("max_tokens", most, "pass tokens, an int >= 1")
+        if seconds is not None and (not isinstance(seconds, (int, float)) or not seconds > 0):
+            raise InvalidInput("timeout", seconds, "pass seconds, a number > 0")
+        if self.scope is not None and not isinstance(self.scope, Scope):
+            raise InvalidInput("scope", self.scope, "pass Scope(tenant, user)")
+        if isinstance(self.stop, str):  # each of its letters would end the answer
+            raise InvalidInput("stop", self.stop, "pass a tuple of texts")
+        if self.schema is not None and not isinstance(self.schema, Mapping):
+            raise InvalidInput("schema", self.schema, "pass a JSON Schema, a mapping")
+        for number, tool in enumerate(self.tools):
+            if not isinstance(tool, ToolSpec):
+                remedy = "pass ToolSpec(name, description, parameters)"
+                raise InvalidInput(f"tools[{number}]", tool, remedy)
+
+    @classmethod
+    def of(cls, wanted: Wanted, **values: Any) -> ChatRequest:
+        """A request from a text (one user's message), messages, or dicts with "role" and "content".
+
+        `values` are its other fields. A request is given back, with these if there are any.
+
+        >>> ChatRequest.of("Hello", max_tokens=50).messages[0].content
+        'Hello'
+        """
+        if isinstance(wanted, ChatRequest):
+            return replace(wanted, **values) if values else wanted
+        if isinstance(wanted, str):
+            return cls((Message("user", wanted),), **values)
+        messages = cast("Sequence[Message]", wanted)  # what is none, `__post_init__` refuses
+        if isinstance(messages, (list, tuple)):
+            messages = [Message.from_dict(m) if isinstance(m, Mapping) else m for m in messages]
+        return cls(messages, **values)
 
     @cached_property
     def characters(self) -> int:
@@ -234,6 +273,10 @@ class ChatRequest:
         if isinstance(self.messages, NativeMessages):
             return self.messages.images
         return any(message.images for message in self.messages)
+
+
+Wanted: TypeAlias = "ChatRequest | str | Sequence[Message] | Sequence[Mapping[str, Any]]"
+"""What a router may be asked: a request, a text, or messages."""
 
 
 class Gathered:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from langchain_core.language_models import BaseChatModel
 
-from rag_memory_plugins.chat import Answer, ChatRequest, Delta, Gathered
+from rag_memory_plugins.chat import Answer, ChatRequest, Delta, Gathered, Wanted
 from rag_memory_plugins.errors import AnswerRejected, ProviderUnavailable
 from rag_memory_plugins.langchain.chat_model import WrappedChatModel
 from rag_memory_plugins.langchain.router_model import RouterChatModel
@@ -39,8 +39,9 @@ class Alone(Router):
         super().__init__([entry])
         self._entry = entry
 
-    async def aanswer(self, request: ChatRequest) -> Answer:
+    async def aanswer(self, request: Wanted) -> Answer:
         """The whole answer. Raises what the model raises, as a `ProviderError`."""
+        request = ChatRequest.of(request)
         gathered, native = Gathered(), None
         async with aclosing(self.astream(request)) as pieces:
             async for delta in pieces:
@@ -57,8 +58,9 @@ class Alone(Router):
                 raise AnswerRejected(f"{self._entry.name}: {error}") from error
         return answer
 
-    async def astream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+    async def astream(self, request: Wanted) -> AsyncGenerator[Delta, None]:
         """The answer in pieces; a `ProviderError` if it breaks off."""
+        request = ChatRequest.of(request)
         entry, finish = self._entry, ""
         seconds = request.timeout or entry.timeouts.total
         async with aclosing(pieces_of(entry, request, seconds)) as pieces:

@@ -87,7 +87,10 @@ def check_use(attempt: Attempt, answer: Answer) -> None:
 
 
 def _matches(text: str, schema: Mapping[str, Any]) -> None:
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"the answer is no JSON, as the schema asks for: {error}") from error
     required = schema.get("required", ())
     missing = [key for key in required if not isinstance(value, dict) or key not in value]
     if missing:

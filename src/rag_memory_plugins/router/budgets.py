@@ -88,6 +88,10 @@ class Budgets:
         self._outage = Outage("budgets", when_down, clock, self._hooks, timeout)
         self._lock = Lock()
 
+    def __repr__(self) -> str:
+        named = f", named={len(self._named)}" if self._named else ""
+        return f"Budgets(tenant={self._tenant}, user={self._user}{named})"
+
     async def areserve(self, scope: Scope | None, amount: int) -> Reservation | Spent:
         """Hold `amount` nano-dollars, the most that a call can cost; 0 for what costs nothing.
 

@@ -121,6 +121,9 @@ class ExactCache:
         self._lock = Lock()
         self._underway: Underway[bytes] = Underway()
 
+    def __repr__(self) -> str:
+        return f"ExactCache({len(self)} answers, per={self._rules.per!r})"
+
     async def alook(self, request: ChatRequest) -> Cached | None:
         """The answer to an equal request; None to ask a model."""
         scope, reason = self._rules.refused(request)

@@ -230,10 +230,11 @@ def provider_error(
             status = 200  # an error event in a stream, with a code in words
         if status is not None:
             return response_error(status, headers_of(each), body_of_error(each), what, now)
-    message = f"{what}: {type(error).__name__}: {shorten(str(error), 300)}"
     *_, first = causes(error)
-    if first is not error:  # a client's own words may be no more than "Connection error."
-        message += f", from {type(first).__name__}: {shorten(str(first), 300)}"
+    said, cause = (f"{type(e).__name__}: {shorten(str(e), 300)}" for e in (error, first))
+    message = f"{what}: {said}"
+    if cause != said:  # a client's own words may be no more than "Connection error."
+        message += f", from {cause}"
     for names in (_NAMES, _VAGUE):
         for each in causes(error):
             kind = _kind(each, names)

@@ -174,7 +174,15 @@ class Model:
                 not isinstance(value, int) or isinstance(value, bool) or value < least
             ):
                 raise InvalidInput(field_name, value, f"pass None or an int >= {least}")
-        if not 0 <= self.quality <= 1:
+        for field_name, kind, remedy in (
+            ("price", Price, "pass Price(input, output), dollars for a million tokens, or None"),
+            ("timeouts", Timeouts, "pass Timeouts(first=30, total=120), seconds"),
+            ("capabilities", Capabilities, "pass Capabilities(tools=True)"),
+        ):
+            value = getattr(self, field_name)
+            if not isinstance(value, kind) and (field_name != "price" or value is not None):
+                raise InvalidInput(field_name, value, remedy)
+        if not isinstance(self.quality, (int, float)) or not 0 <= self.quality <= 1:
             raise InvalidInput("quality", self.quality, "pass a number from 0 to 1")
 
     def cost(self, usage: Usage) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.chat import ChatRequest
+from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.events import Hook
 from rag_memory_plugins.router.decisions import Decisions
 from rag_memory_plugins.router.estimating import Estimator
@@ -21,7 +22,24 @@ if TYPE_CHECKING:
     from rag_memory_plugins.router.caching import AnswerCache
     from rag_memory_plugins.router.rates import RateLimits
 
-__all__ = ["Parts"]
+__all__ = ["Parts", "check_parts"]
+
+_KINDS: Final = {
+    "policy": ("rank", 'pass RoutePolicy(prefer="cost"), or a Policy of yours'),
+    "budgets": ("areserve", "pass Budgets(tenant=Budget(5.0))"),
+    "rates": ("aacquire", 'pass RateLimits([RateLimit("30/minute", per="user")])'),
+    "ledger": ("record", 'pass open_ledger("ledger.db"), or a Ledger of yours'),
+    "cache": ("alook", 'pass "exact", an ExactCache, or a SemanticCache'),
+    "quality": ("ahardness", "pass an OutcomeEstimator, or an Estimator of yours"),
+}
+
+
+def check_parts(**parts: object) -> None:
+    """Raises `InvalidInput` for a part of another kind: it would fail in the midst of a call."""
+    for name, part in parts.items():
+        method, remedy = _KINDS[name]
+        if part is not None and not callable(getattr(part, method, None)):
+            raise InvalidInput(name, part, remedy)
 
 
 @dataclass(frozen=True)

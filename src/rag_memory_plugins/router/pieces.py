@@ -48,9 +48,10 @@ async def pieces_of(
             except Exception as error:
                 late = loop.time() >= limit
                 if isinstance(error, (TimeoutError, asyncio.TimeoutError)) and late:
-                    raise _late(
-                        model, "total" if limit == end else stage, limit - started
-                    ) from None
+                    if limit == end:
+                        stage = "total"
+                    deadline = limit == end and seconds < times.total
+                    raise _late(model, stage, limit - started, deadline=deadline) from None
                 raise _named(error, model) from error
             if stage != "total" and delta.has_content:
                 stage, until = "between", loop.time() + times.between
@@ -61,13 +62,16 @@ async def pieces_of(
             await close()
 
 
-def _late(model: Model, stage: str, seconds: float) -> ProviderTimeout:
+def _late(model: Model, stage: str, seconds: float, *, deadline: bool) -> ProviderTimeout:
     what = {
         "first": "no first piece",
         "between": "no further piece",
         "total": "no whole answer",
     }[stage]
-    message = f"{model.name}: {what} after {seconds:.3g} s; Model(timeouts=Timeouts({stage}=...))"
+    remedy = f"Model(timeouts=Timeouts({stage}=...))"
+    if deadline:
+        remedy = "the whole request's time is over: ChatRequest(timeout=...), Router(timeout=...)"
+    message = f"{model.name}: {what} after {seconds:.3g} s; {remedy}"
     return ProviderTimeout(message, stage=stage, model=model.name)
 
 

@@ -113,6 +113,9 @@ class RateLimits:
         self._outage = Outage("rates", when_down, clock, self._hooks, timeout)
         self._lock = Lock()
 
+    def __repr__(self) -> str:
+        return f"RateLimits([{'; '.join(rule.name for rule in self.rules)}])"
+
     async def aacquire(self, scope: Scope | None, model: str, tokens: int = 0) -> Taken | Refused:
         """Count one request of about `tokens` in every rule that applies, or in none.
 

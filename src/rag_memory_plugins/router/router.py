@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from rag_memory_plugins.chat import Answer, ChatRequest, Delta
+from rag_memory_plugins.chat import Answer, ChatRequest, Delta, Wanted
 from rag_memory_plugins.errors import (
     InvalidInput,
     ProviderError,
@@ -33,7 +33,7 @@ from rag_memory_plugins.router.decisions import Decision, Decisions
 from rag_memory_plugins.router.estimating import Estimator, LengthEstimator
 from rag_memory_plugins.router.ledger import Ledger
 from rag_memory_plugins.router.models import Capabilities, HealthChecked, Model, Sized
-from rag_memory_plugins.router.parts import Parts
+from rag_memory_plugins.router.parts import Parts, check_parts
 from rag_memory_plugins.router.pieces import pieces_of
 from rag_memory_plugins.router.policy import MODES, Mode, Policy, RoutePolicy
 from rag_memory_plugins.router.route import Route
@@ -112,6 +112,8 @@ class Router:
         allowed = tuple([model for model in entries if _in_mode(model, mode)])
         if not allowed:
             raise InvalidInput("models", entries, f"none of them may be asked in mode {mode!r}")
+        check_parts(policy=policy, budgets=budgets, rates=rates, ledger=ledger, quality=quality)
+        answers = _cache(cache, allowed, tuple(hooks))
         unpriced = [model for model in allowed if model.price is None]
         if budgets is not None and unpriced:
             remedy = (
@@ -132,7 +134,7 @@ class Router:
             budgets=budgets,
             ledger=ledger,
             decisions=Decisions(),
-            cache=_cache(cache, allowed),
+            cache=answers,
             health={
                 model.name: model.chat.ahealth
                 for model in allowed
@@ -193,12 +195,19 @@ class Router:
             streaming=any(each.streaming for each in can),
         )
 
-    async def achat(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> Message:
+    async def achat(
+        self, messages: Sequence[Message] | str, *, max_tokens: int | None = None
+    ) -> Message:
         """The answer to some messages, on nobody's behalf."""
-        return (await self.aanswer(ChatRequest(messages, max_tokens=max_tokens))).message
+        return (await self.aanswer(ChatRequest.of(messages, max_tokens=max_tokens))).message
 
-    async def aanswer(self, request: ChatRequest) -> Answer:
-        """The whole answer. Nothing of it is seen before it is whole, so any fault may move on."""
+    async def aanswer(self, request: Wanted) -> Answer:
+        """The whole answer. Nothing of it is seen before it is whole, so any fault may move on.
+
+        A text, or messages, is a request with nothing else in it.
+        """
+        if not isinstance(request, ChatRequest):
+            request = ChatRequest.of(request)
         parts = self._parts
         decision = parts.decisions.begin(request.id)
         run = self._running.begin(request.id)
@@ -275,12 +284,14 @@ class Router:
         await attempt.asettle("ok")
         return answer
 
-    async def astream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+    async def astream(self, request: Wanted) -> AsyncGenerator[Delta, None]:
         """The answer in pieces. Before the first content another model may take over, then not.
 
         Closing the iterator closes the provider's connection. Raises `StreamInterrupted` when the
         answer breaks off.
         """
+        if not isinstance(request, ChatRequest):
+            request = ChatRequest.of(request)
         parts = self._parts
         decision = parts.decisions.begin(request.id)
         run = self._running.begin(request.id)
@@ -336,7 +347,7 @@ class Router:
         finally:
             await run.aclose(rest)
 
-    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+    def stream(self, request: Wanted) -> Iterator[Delta]:
         """Sync form of `astream`."""
         pieces = self.astream(request)
 
@@ -397,18 +408,34 @@ class BoundRouter:
         self.scope = scope
         self.name = router.name
 
-    async def achat(self, messages: Sequence[Message], *, max_tokens: int | None = None) -> Message:
-        request = ChatRequest(messages, max_tokens=max_tokens, scope=self.scope)
+    def __repr__(self) -> str:
+        return f"{self.router!r}.bound({self.scope!r})"
+
+    @property
+    def portal(self) -> Portal:
+        return self.router.portal
+
+    async def achat(
+        self, messages: Sequence[Message] | str, *, max_tokens: int | None = None
+    ) -> Message:
+        request = ChatRequest.of(messages, max_tokens=max_tokens, scope=self.scope)
         return (await self.router.aanswer(request)).message
 
-    async def aanswer(self, request: ChatRequest) -> Answer:
-        return await self.router.aanswer(replace(request, scope=self.scope))
+    async def aanswer(self, request: Wanted) -> Answer:
+        return await self.router.aanswer(ChatRequest.of(request, scope=self.scope))
 
-    def astream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
-        return self.router.astream(replace(request, scope=self.scope))
+    def astream(self, request: Wanted) -> AsyncGenerator[Delta, None]:
+        return self.router.astream(ChatRequest.of(request, scope=self.scope))
+
+    def stream(self, request: Wanted) -> Iterator[Delta]:
+        """Sync form of `astream`."""
+        return self.router.stream(ChatRequest.of(request, scope=self.scope))
 
     async def aclose(self) -> None:
         """Nothing: the router is its maker's."""
+
+    answer = blocking(aanswer)
+    chat = blocking(achat)
 
 
 def _entries(models: Sequence[Model | ChatModel]) -> tuple[Model, ...]:
@@ -432,11 +459,12 @@ def _in_mode(model: Model, mode: Mode) -> bool:
 
 
 def _cache(
-    cache: AnswerCache | Literal["exact"] | None, models: Sequence[Model]
+    cache: AnswerCache | Literal["exact"] | None, models: Sequence[Model], hooks: tuple[Hook, ...]
 ) -> AnswerCache | None:
     if cache != "exact":
+        check_parts(cache=cache)
         return cache
     from rag_memory_plugins.router.cache_rules import CacheRules
     from rag_memory_plugins.router.caching import ExactCache
 
-    return ExactCache(CacheRules(models))
+    return ExactCache(CacheRules(models), hooks=hooks)

@@ -80,6 +80,9 @@ class FaultServer:
         self._errors: list[Exception] = []
         self._sockets: Sockets | None = None
 
+    def __repr__(self) -> str:
+        return f"FaultServer({self.url}, {len(self.requests)} requests)"
+
     def __enter__(self) -> Self:
         def serve(connection: socket.socket) -> None:
             Connection(connection, self)
