@@ -32,7 +32,8 @@ RagMemoryError
 │   │   ├── ContextOverflow             the prompt is longer than the model's window
 │   │   ├── ContentFiltered             the provider refused what it was asked
 │   │   ├── ProviderAuth                401, 403
-│   │   └── BadRequest                  400, 404, 422: asking again changes nothing
+│   │   └── BadRequest                  400, 422: asking again changes nothing
+│   │       └── ModelMissing            404: the provider has no such model; another may have its own
 │   ├── StreamInterrupted               it broke off after the first piece; holds the partial text
 │   ├── AllModelsFailed                 every model that could be asked; holds each attempt's error
 │   ├── NoModelFits                     none can do what is asked, in this mode
@@ -76,6 +77,7 @@ __all__ = [
     "InvalidURL",
     "MessageConflict",
     "MissingExtra",
+    "ModelMissing",
     "NoModelFits",
     "OutOfMemory",
     "PortalError",
@@ -281,6 +283,10 @@ class ProviderAuth(ProviderError):
 
 class BadRequest(ProviderError):
     """The provider cannot do what it was asked; asking again changes nothing."""
+
+
+class ModelMissing(BadRequest):
+    """The provider has no such model, or not any more; asking another one may do."""
 
 
 class StreamInterrupted(ChatModelError):

@@ -19,6 +19,7 @@ from rag_memory_plugins.errors import (
     ContextOverflow,
     InvalidInput,
     MissingExtra,
+    ModelMissing,
     ProviderError,
     ProviderTimeout,
     ProviderUnavailable,
@@ -263,7 +264,7 @@ async def test_what_was_said_before_a_required_call_is_given_with_it(
 
 
 REFUSALS: list[tuple[Any, type[ProviderError], str]] = [
-    (Refusal(404, "model 'x' not found"), BadRequest, "404"),
+    (Refusal(404, "model 'x' not found"), ModelMissing, "404"),
     (refusals.server_error(), ProviderUnavailable, "500"),
     (refusals.overloaded(), ProviderUnavailable, "503"),
     (Refusal(400, "the input length exceeds the context length"), ContextOverflow, "shorten"),

@@ -13,6 +13,7 @@ from rag_memory_plugins.errors import (
     ContentFiltered,
     ContextOverflow,
     InvalidInput,
+    ModelMissing,
     NoModelFits,
     OutOfMemory,
     ProviderAuth,
@@ -56,6 +57,7 @@ def ask(router, messages=HELLO, **values):
         ProviderUnavailable("refused", connected=False),
         ProviderLimited("429"),
         OutOfMemory("does not fit"),
+        ModelMissing("404"),
         ConnectionError("reset"),
     ],
     ids=lambda error: f"{type(error).__name__} {error}",
@@ -469,3 +471,8 @@ def test_a_model_that_is_not_well_or_too_small_is_not_asked(routed):
     chat.unwell = ""
     answered += [ask(router).model, ask(router, HELLO * 2).model]
     assert answered == ["cloud", "here", "cloud"]
+
+
+def test_a_model_that_is_not_there_is_the_error_where_there_is_no_other(routed):
+    with pytest.raises(ModelMissing, match="404"):
+        ask(routed(model("a", ModelMissing("404"))))

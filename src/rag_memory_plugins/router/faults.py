@@ -8,6 +8,7 @@
 | `OutOfMemory` | yes, or the same with a smaller variant | says nothing of the host |
 | `AnswerRejected` | yes: a matter of quality | the provider is well |
 | `ContextOverflow` | one with a larger window | the provider is well |
+| `ModelMissing` (404) | yes | opens |
 | `ContentFiltered`, `ProviderAuth`, `BadRequest`, unknown | no | the provider is well |
 """
 
@@ -26,6 +27,7 @@ from rag_memory_plugins.errors import (
     ChatModelError,
     ContentFiltered,
     ContextOverflow,
+    ModelMissing,
     OutOfMemory,
     ProviderAuth,
     ProviderError,
@@ -132,6 +134,8 @@ def fault_of(error: ProviderError) -> Fault:
             return Fault(moves_on=True, trips="well")
         case ContextOverflow():
             return Fault(moves_on=True, trips="well", larger=True)
+        case ModelMissing():
+            return _AT_ONCE
         case BadRequest() | ContentFiltered() | ProviderAuth():
             return _STOP
         case _:
@@ -174,6 +178,8 @@ def response_error(
         return ProviderUnavailable(message, status=status, retry_after=wait)
     if status < 400:
         return ProviderUnavailable(f"{message}; it is not an answer of a chat model", status=status)
+    if status == 404:
+        return ModelMissing(f"{message}; check the model's name", status=status)
     return BadRequest(message, status=status)
 
 

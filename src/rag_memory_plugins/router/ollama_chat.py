@@ -24,9 +24,9 @@ from typing import Any, Final
 from rag_memory_plugins.chat import ChatRequest, Delta, Gathered
 from rag_memory_plugins.errors import (
     AnswerRejected,
-    BadRequest,
     ContextOverflow,
     InvalidInput,
+    ModelMissing,
     OutOfMemory,
     ProviderError,
     ProviderTimeout,
@@ -206,7 +206,7 @@ class OllamaChat:
             raise ProviderUnavailable(f"{self.name}: {known.down}", connected=False)
         variants = self._choice.among(known.installed)
         if not variants:
-            raise BadRequest(f"{self.name}: {self._missing()}", status=404)
+            raise ModelMissing(f"{self.name}: {self._missing()}", status=404)
         return variants
 
     def _missing(self) -> str:

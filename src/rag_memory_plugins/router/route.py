@@ -14,6 +14,7 @@ from rag_memory_plugins.errors import (
     AnswerRejected,
     ChatModelError,
     ContextOverflow,
+    ModelMissing,
     NoModelFits,
     ProviderError,
 )
@@ -319,7 +320,7 @@ class Route:
             if wait is None:
                 return NoModelFits(f"no model can answer this: {skipped or 'there is none'}")
             return AllModelsFailed(f"no model can be asked now: {skipped}", retry_after=wait)
-        overflow = [e for e in self._errors if isinstance(e, ContextOverflow)]
+        overflow = [e for e in self._errors if isinstance(e, (ContextOverflow, ModelMissing))]
         if len(overflow) == len(self._errors):
             return overflow[-1]
         said = "; ".join(str(error) for error in self._errors[-4:])
