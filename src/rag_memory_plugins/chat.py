@@ -279,6 +279,16 @@ Wanted: TypeAlias = "ChatRequest | str | Sequence[Message] | Sequence[Mapping[st
 """What a router may be asked: a request, a text, or messages."""
 
 
+class _Call:
+    """A tool call, as far as it has come."""
+
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self) -> None:
+        self.id = self.name = ""
+        self.arguments: list[str] = []
+
+
 class Gathered:
     """Pieces of an answer, joined as they come.
 
@@ -292,7 +302,7 @@ class Gathered:
     def __init__(self) -> None:
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._tools: dict[int, list[str]] = {}
+        self._tools: dict[int, _Call] = {}
         self.finish = ""
         self.model = ""
         self.usage: Usage | None = None
@@ -304,10 +314,12 @@ class Gathered:
         if delta.reasoning:
             self._reasoning.append(delta.reasoning)
         for piece in delta.tools:
-            call = self._tools.setdefault(piece.index, ["", "", ""])
-            call[0] = call[0] or piece.id
-            call[1] = call[1] or piece.name
-            call[2] += piece.arguments
+            call = self._tools.get(piece.index)
+            if call is None:
+                call = self._tools[piece.index] = _Call()
+            call.id = call.id or piece.id
+            call.name = call.name or piece.name
+            call.arguments.append(piece.arguments)
         if delta.native is not None:
             self.native = delta.native  # the last alone: some frameworks' pieces hold all before
         self.finish = delta.finish or self.finish
@@ -327,19 +339,19 @@ class Gathered:
         """The calls, in order; one without an id gets one, because its result must name it."""
         calls = [self._tools[index] for index in sorted(self._tools)]
         return tuple(
-            ToolCall(call_id or f"call_{_request_id()}", name, arguments or "{}")
-            for call_id, name, arguments in calls
+            ToolCall(call.id or f"call_{_request_id()}", call.name, "".join(call.arguments) or "{}")
+            for call in calls
         )
 
     @property
     def broken_call(self) -> str:
         """The name of a call whose arguments are no JSON object, "" if there is none."""
-        for _, name, arguments in self._tools.values():
+        for call in self._tools.values():
             try:
-                if not isinstance(json.loads(arguments or "{}"), dict):
-                    return name or "?"
-            except ValueError:
-                return name or "?"
+                if not isinstance(json.loads("".join(call.arguments) or "{}"), dict):
+                    return call.name or "?"
+            except (ValueError, RecursionError):  # what a model says may nest without end
+                return call.name or "?"
         return ""
 
     def answer(self, **values: Any) -> Answer:

@@ -235,7 +235,10 @@ class ProviderError(ChatModelError):
 
 
 class ProviderTimeout(ProviderError):
-    """Nothing came in time. `stage` is "connect", "first", "between" or "total"."""
+    """Nothing came in time. `stage` is "connect", "first", "between", "total" or "deadline".
+
+    The last is the asker's: the request's own time was over before the provider's.
+    """
 
     def __init__(self, message: str, *, stage: str = "total", **values: object) -> None:
         super().__init__(message, **values)  # type: ignore[arg-type]  # those of ProviderError

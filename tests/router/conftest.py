@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rag_memory_plugins.router.ledger import Entry
+from rag_memory_plugins.router.router import Router
 
 
 class Time:
@@ -41,3 +42,17 @@ def time() -> Time:
 @pytest.fixture
 def ledger() -> ListLedger:
     return ListLedger()
+
+
+@pytest.fixture
+def make():
+    """`make(models)`: a router that is closed after the test, and its connections with it."""
+    routers = []
+
+    def router(models, **values):
+        routers.append(Router(models, **values))
+        return routers[-1]
+
+    yield router
+    for each in routers:
+        each.close()

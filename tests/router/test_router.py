@@ -476,3 +476,16 @@ def test_a_model_that_is_not_well_or_too_small_is_not_asked(routed):
 def test_a_model_that_is_not_there_is_the_error_where_there_is_no_other(routed):
     with pytest.raises(ModelMissing, match="404"):
         ask(routed(model("a", ModelMissing("404"))))
+
+
+def test_answers_of_no_use_are_not_asked_for_again(routed, time):
+    first, second = model("a", "no json"), model("b", "none either")
+    router = routed(first, second)
+    with pytest.raises(AllModelsFailed, match="no JSON"):
+        ask(router, schema={"type": "object"})
+    assert (len(first.chat.requests), len(second.chat.requests), time.slept) == (1, 1, [])
+
+
+def test_a_provider_that_failed_is_asked_again_where_another_only_gave_a_useless_answer(routed):
+    router = routed(model("a", "no json"), model("b", ProviderUnavailable("503"), '{"ok": 1}'))
+    assert ask(router, schema={"type": "object"}).model == "b"

@@ -284,3 +284,23 @@ def test_a_sync_stream_that_is_left_closes_the_providers():
     assert next(stream).text == "more "
     stream.close()
     assert closed == [True]
+
+
+async def test_a_model_that_hangs_leaves_the_next_one_half_of_the_time():
+    router = Router([Held(), ScriptedModel("Hi", name="b")], timeout=0.2)
+    assert (await router.aanswer(ChatRequest(HELLO))).model == "b"
+    stream = router.astream(ChatRequest(HELLO))
+    assert (await anext(stream)).text == "Hi"
+    await stream.aclose()
+
+
+async def test_a_request_with_little_time_does_not_open_the_breaker_for_others():
+    chat = Held()
+    router = Router([Model(chat, "a", timeouts=Timeouts(first=30.0))])
+    for _ in range(5):
+        with pytest.raises(AllModelsFailed, match="the request's own time is over"):
+            await router.aanswer(ChatRequest(HELLO, timeout=0.01))
+    chat.pieces = (Delta("Hi"), END)
+    stream = router.astream(ChatRequest(HELLO))
+    assert (await anext(stream)).text == "Hi"
+    await stream.aclose()

@@ -41,10 +41,17 @@ class Opened:
         self.begun = begun
         self.rest = rest
 
+    async def astop(self, error: BaseException) -> None:
+        """Close what the provider still sends, and give back what it held: nobody may read on."""
+        try:
+            await self.rest.aclose()
+        finally:
+            await self.attempt.asettle("cancelled", error)
+
 
 async def open_stream(seconds: float, attempt: Attempt) -> Opened:
     """Read up to the first content, which is when it is decided who answers."""
-    pieces = pieces_of(attempt.model, attempt.request, seconds)
+    pieces = pieces_of(attempt.model, attempt.request, seconds, attempt.share)
     begun: list[Delta] = []
     try:
         async for delta in pieces:
@@ -89,7 +96,7 @@ def check_use(attempt: Attempt, answer: Answer) -> None:
 def _matches(text: str, schema: Mapping[str, Any]) -> None:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"the answer is no JSON, as the schema asks for: {error}") from error
     required = schema.get("required", ())
     missing = [key for key in required if not isinstance(value, dict) or key not in value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from rag_memory_plugins.chat import ChatRequest, Gathered, Usage
@@ -11,7 +12,7 @@ from rag_memory_plugins.events import Event, emit
 from rag_memory_plugins.namespace import SHARED
 from rag_memory_plugins.router.decisions import Attempted, Decision
 from rag_memory_plugins.router.faults import Fault, fault_of
-from rag_memory_plugins.router.ledger import NANO, Entry
+from rag_memory_plugins.router.ledger import NANO, Entry, Ledger
 from rag_memory_plugins.router.models import Model
 
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ class _Held:
 class Attempt:
     """One model asked once. Made by a `Route`; `request` is what this model is sent.
 
+    Within `share` seconds its first content must come, because others are there to be asked.
     `gathered` fills while pieces come, so that a cancelled attempt knows what it has used.
     """
 
     __slots__ = (
         "_decision", "_parts", "_settled", "first", "gathered", "held", "model", "number",
-        "request", "started", "tokens",
+        "request", "share", "started", "tokens",
     )  # fmt: skip
 
     def __init__(
@@ -57,13 +59,19 @@ class Attempt:
         self.held = _Held()
         self.gathered = Gathered()
         self.first: float | None = None
+        self.share = inf
         self.started = parts.clock()
 
     def has_begun(self) -> None:
-        """The first content has come: the provider is well, and nobody else can take over."""
+        """The first content has come, and nobody else can take over.
+
+        It tells that who failed is back. Failures of who is not are forgotten when all has come:
+        one that always breaks off would never have two in a row.
+        """
         self.first = self._parts.clock() - self.started
-        if self.held.permit is not None:
-            self._parts.breakers.succeeded(self.held.permit)
+        permit = self.held.permit
+        if permit is not None and permit.probe:
+            self._parts.breakers.succeeded(permit)
 
     @property
     def usage(self) -> Usage:
@@ -86,34 +94,38 @@ class Attempt:
         fault = fault_of(error) if isinstance(error, ProviderError) else None
         self._tell_breaker(outcome, fault)
         seconds = parts.clock() - self.started
-        usage = self.usage
         spent = outcome != "failed" or self.first is not None
-        if not spent:
-            usage = Usage(exact=usage.exact)  # a request that was refused costs nothing
-        cost = model.cost(usage)
-        if outcome == "ok":
-            parts.seen[model.name].took(seconds)
-        self._write(outcome, error, usage, cost, seconds)
-        await self._pay(spent, usage.input + usage.output, cost)
+        tokens, cost = self.tokens, 0.0
+        try:
+            usage = self.usage
+            if not spent:
+                usage = Usage(exact=usage.exact)  # a request that was refused costs nothing
+            tokens, cost = usage.input + usage.output, model.cost(usage)
+            if outcome == "ok":
+                parts.seen[model.name].took(seconds)
+            self._write(outcome, error, usage, cost, seconds)
+        finally:
+            await self._pay(spent, tokens, cost)
         return fault
 
     async def _pay(self, spent: bool, tokens: int, cost: float) -> None:
         rates, budgets, held = self._parts.rates, self._parts.budgets, self.held
-        if rates is not None and held.taken is not None:
-            if spent:
-                await rates.asettle(held.taken, tokens)
-            else:  # that a provider is down is not the asker's doing
-                await rates.arelease(held.taken)
-        if budgets is not None and held.reserved is not None:
-            await budgets.asettle(held.reserved, round(cost * NANO))
+        try:
+            if rates is not None and held.taken is not None:
+                if spent:
+                    await rates.asettle(held.taken, tokens)
+                else:  # that a provider is down is not the asker's doing
+                    await rates.arelease(held.taken)
+        finally:  # also when it is cancelled here
+            if budgets is not None and held.reserved is not None:
+                await budgets.asettle(held.reserved, round(cost * NANO))
 
     def _tell_breaker(self, outcome: str, fault: Fault | None) -> None:
         permit, breakers = self.held.permit, self._parts.breakers
         if permit is None:
             return
         if outcome in ("ok", "rejected"):
-            if self.first is None:
-                breakers.succeeded(permit)
+            breakers.succeeded(permit)
         elif fault is None or fault.trips == "unknown":
             breakers.cancelled(permit)
         elif fault.trips == "well":
@@ -134,7 +146,9 @@ class Attempt:
         )
         scope = request.scope
         if parts.ledger is not None:
-            parts.ledger.record(
+            record(
+                parts,
+                parts.ledger,
                 Entry(
                     request.id,
                     self.number,
@@ -152,7 +166,7 @@ class Attempt:
                     seconds,
                     outcome,
                     "" if error is None else type(error).__name__,
-                )
+                ),
             )
         if parts.hooks:
             data = {
@@ -177,6 +191,15 @@ def _who(request: ChatRequest) -> tuple[str, str]:
     return scope.tenant, "*" if scope.user is SHARED else str(scope.user)
 
 
+def record(parts: Parts, ledger: Ledger, entry: Entry) -> None:
+    """Write it down; an answer that is there is not lost because it could not be."""
+    try:
+        ledger.record(entry)
+    except Exception as error:  # a user's ledger may raise anything; the event tells of it
+        data = {"model": entry.model, "outcome": entry.outcome, "error": repr(error)}
+        emit(parts.hooks, Event("router.not_recorded", entry.tenant, data=data))
+
+
 def record_cached(parts: Parts, request: ChatRequest, found: Cached) -> None:
     """Write down an answer that cost nothing."""
     if parts.ledger is None:
@@ -188,4 +211,4 @@ def record_cached(parts: Parts, request: ChatRequest, found: Cached) -> None:
         request.id, 0, parts.now(), *_who(request), provider, name, "", 0, 0, 0, True, 0, None, 0.0,
         "cached", found.kind,
     )  # fmt: skip
-    parts.ledger.record(entry)
+    record(parts, parts.ledger, entry)

@@ -119,6 +119,10 @@ class BreakerSharing:
         """Has the state not failed within the last second?"""
         return not 0 < self._silent_until - now <= PAUSE
 
+    def forked(self, lock: Lock) -> None:
+        """In a child of fork(): the new lock of the registry."""
+        self._lock = lock
+
     async def aask(
         self,
         key: str,

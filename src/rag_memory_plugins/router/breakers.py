@@ -171,6 +171,14 @@ class Breakers:
         if self._sharing is not None:
             await self._sharing.adrain()
 
+    def forked(self) -> None:
+        """In a child of fork(): whoever held the lock, or asks the shared state, is in the parent."""
+        self._lock = Lock()
+        for breaker in self._breakers.values():
+            breaker.alone(breaker.state)
+        if self._sharing is not None:
+            self._sharing.forked(self._lock)
+
     def _now(self) -> int:
         return int(self._clock() * 1_000)
 

@@ -55,7 +55,8 @@ class Decision:
         lines = [f"request {self.request_id}: {self.outcome}"]
         if self.cached:
             lines.append(f"  answered from the {self.cached} cache")
-        for ask, ranked in zip(self.asks, self.rounds, strict=True):
+        # Not strict: a round may be under way in another thread.
+        for ask, ranked in zip(self.asks, self.rounds, strict=False):
             order = " > ".join(model.name for model in ranked.order) or "nobody"
             hard = "" if ask.hardness is None else f", hardness {ask.hardness:.2f}"
             budget = "" if ask.budget == "free" else f", budget {ask.budget}"
@@ -85,9 +86,14 @@ class Decisions:
         decision = Decision(request_id)
         with self._lock:
             self._all[request_id] = decision
+            self._all.move_to_end(request_id)  # an id may be used again
             if len(self._all) > self._kept:
                 self._all.popitem(last=False)
         return decision
+
+    def forked(self) -> None:
+        """In a child of fork(): whoever held the lock is in the parent."""
+        self._lock = Lock()
 
     def of(self, request_id: str) -> Decision:
         with self._lock:

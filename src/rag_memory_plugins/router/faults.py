@@ -4,6 +4,7 @@
 |---|---|---|
 | `ProviderLimited` (429) | yes | opens, for as long as the provider says, else 60 s |
 | `ProviderTimeout` to connect or to the first piece; nobody there | yes | opens |
+| `ProviderTimeout` because the request had little time | yes | says nothing of the provider |
 | other `ProviderTimeout`, `ProviderUnavailable` (5xx, cut off) | yes | counts |
 | `OutOfMemory` | yes, or the same with a smaller variant | says nothing of the host |
 | `AnswerRejected` | yes: a matter of quality | the provider is well |
@@ -123,6 +124,8 @@ def fault_of(error: ProviderError) -> Fault:
             wait = DEFAULT_WAIT if error.retry_after is None else error.retry_after
             return Fault(moves_on=True, trips="at once", cool_down=wait)
         case ProviderTimeout():
+            if error.stage == "deadline":  # it had less time than its provider may take
+                return Fault(moves_on=True, trips="unknown")
             return _AT_ONCE if error.stage in ("connect", "first") else _COUNTS
         case ProviderUnavailable():
             if error.retry_after is not None:

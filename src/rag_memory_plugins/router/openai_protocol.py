@@ -112,6 +112,12 @@ class OpenAIChat:
         left = self._left
         return left[0] if left is not None and self._clock() < left[1] else None
 
+    @property
+    def tokens_back(self) -> float | None:
+        """Seconds until that limit is whole again; None if nobody said."""
+        left = self._left
+        return max(0.0, left[1] - self._clock()) if left is not None else None
+
     async def ahealth(self) -> str:
         """Why it cannot be asked: it has no key."""
         if self._key_name and not self._key():

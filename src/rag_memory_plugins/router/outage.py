@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import Any, Final, Literal, TypeVar
@@ -112,8 +112,18 @@ class Outage:
 
         A caller that is cancelled leaves nothing counted: `work` ends and `undo` takes it back.
         """
+        portal, got = get_portal(), list[R]()
+
+        async def counted() -> R:
+            got.append(await finished(work, undo, self._timeout))
+            return got[0]
+
         try:
-            answer = await get_portal().acall(finished(work, undo, self._timeout))
+            answer = await portal.acall(counted())
+        except asyncio.CancelledError:
+            if not portal.is_current_thread:  # the answer may be on its way here
+                asyncio.run_coroutine_threadsafe(_take_back(got, undo), portal.loop)
+            raise
         except Exception as error:  # each client raises its own; the event names it
             ours = isinstance(error, RagMemoryError) and not isinstance(error, StoreError)
             if ours or isinstance(error, StoreClosed):
@@ -122,6 +132,13 @@ class Outage:
             return None
         self.worked()
         return (answer,)
+
+
+async def _take_back(got: Sequence[R], undo: Callable[[R], Awaitable[None]]) -> None:
+    """Undo what was done before its caller was cancelled; what was not, `finished` undoes."""
+    for answer in got:
+        with suppress(Exception):  # the store is down: windows and leases end by themselves
+            await undo(answer)
 
 
 async def finished(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TYPE_CHECKING, Any
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
 
 from rag_memory_plugins.chat import ChatRequest, Delta, ToolPiece
 from rag_memory_plugins.errors import ProviderError, ProviderTimeout
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["pieces_of", "timeout_at"]
 
+PATIENT: Final = 10.0
+"""Seconds after which silence is the provider's fault, however little time the request had."""
+
 
 async def pieces_of(
-    model: Model, request: ChatRequest, seconds: float
+    model: Model, request: ChatRequest, seconds: float, share: float = inf
 ) -> AsyncGenerator[Delta, None]:
-    """What `model` answers, within its time-outs and at most `seconds`.
+    """What `model` answers, within its time-outs, at most `seconds`, begun within `share` of them.
 
+    An answer that comes whole has begun when it is there.
     What carries no content resets no time-out: a provider that only says that it is alive is as
     good as silent. Raises `ProviderError`s; closing closes the provider's stream.
     """
@@ -35,7 +40,8 @@ async def pieces_of(
     started = loop.time()
     end = started + min(times.total, seconds)
     streams = request.stream or bool(getattr(model.chat, "always_streams", False))
-    stage, until = ("first", started + times.first) if streams else ("total", end)
+    stage, own = ("first", times.first) if streams else ("total", times.total)
+    until = started + min(own, share)
     stream = _asked(model, request)
     try:
         while True:
@@ -48,13 +54,12 @@ async def pieces_of(
             except Exception as error:
                 late = loop.time() >= limit
                 if isinstance(error, (TimeoutError, asyncio.TimeoutError)) and late:
-                    if limit == end:
-                        stage = "total"
-                    deadline = limit == end and seconds < times.total
-                    raise _late(model, stage, limit - started, deadline=deadline) from None
+                    if until > end:
+                        stage, own = "total", times.total
+                    raise _late(model, stage, limit - started, own) from None
                 raise _named(error, model) from error
-            if stage != "total" and delta.has_content:
-                stage, until = "between", loop.time() + times.between
+            if streams and delta.has_content:
+                stage, own, until = "between", times.between, loop.time() + times.between
             yield delta
     finally:
         close = getattr(stream, "aclose", None)
@@ -62,15 +67,17 @@ async def pieces_of(
             await close()
 
 
-def _late(model: Model, stage: str, seconds: float, *, deadline: bool) -> ProviderTimeout:
+def _late(model: Model, stage: str, seconds: float, own: float) -> ProviderTimeout:
     what = {
         "first": "no first piece",
         "between": "no further piece",
         "total": "no whole answer",
     }[stage]
     remedy = f"Model(timeouts=Timeouts({stage}=...))"
-    if deadline:
-        remedy = "the whole request's time is over: ChatRequest(timeout=...), Router(timeout=...)"
+    if seconds < own:
+        remedy = "the request's own time is over: ChatRequest(timeout=...), Router(timeout=...)"
+        if seconds < PATIENT:
+            stage = "deadline"
     message = f"{model.name}: {what} after {seconds:.3g} s; {remedy}"
     return ProviderTimeout(message, stage=stage, model=model.name)
 

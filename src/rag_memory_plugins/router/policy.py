@@ -48,7 +48,8 @@ class Candidate:
 
     `unwell` is why it cannot be asked; `open_for` the seconds its breaker stays open; `busy` that
     all its places are taken. `seconds` is what an answer takes, None before the first;
-    `tokens_left` what its provider's limit has left, None if it does not say.
+    `tokens_left` what its provider's limit has left, None if it does not say, and `tokens_back` the
+    seconds until it is whole again.
     """
 
     model: Model
@@ -57,6 +58,7 @@ class Candidate:
     busy: bool = False
     seconds: float | None = None
     tokens_left: int | None = None
+    tokens_back: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,5 +192,5 @@ def _passing(ask: Ask, candidate: Candidate) -> tuple[str, float | None] | None:
         return ("all its places are taken", 0.0)
     left = candidate.tokens_left
     if left is not None and left < ask.tokens:
-        return (f"its provider's limit has {left} tokens left", None)
+        return (f"its provider's limit has {left} tokens left", candidate.tokens_back)
     return None

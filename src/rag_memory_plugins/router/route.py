@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -25,9 +24,11 @@ from rag_memory_plugins.router.faults import fault_of, provider_error
 from rag_memory_plugins.router.ledger import NANO
 from rag_memory_plugins.router.models import Model
 from rag_memory_plugins.router.policy import Ask, Candidate, Ranked
+from rag_memory_plugins.router.seen import Seen, aplace
 
 if TYPE_CHECKING:
-    from rag_memory_plugins.router.money import Spent
+    from rag_memory_plugins.router.budgets import Budgets
+    from rag_memory_plugins.router.money import Reservation, Spent
     from rag_memory_plugins.router.parts import Parts
     from rag_memory_plugins.router.rates import Refused as Limited
 
@@ -62,6 +63,11 @@ class Route:
         self._larger_than = 0
         self._errors: list[ProviderError] = []
         self._busy: list[Model] = []
+        self._rejected: set[str] = set()  # whose answers were of no use: they will be again
+        self._place: Seen | None = None  # where a place was waited for, and not used yet
+        self._recovers: float | None = None
+        self._waited = 0.0
+        self._idle = 0
         self._spent: Spent | None = None
         self._limited: Limited | None = None
 
@@ -84,9 +90,9 @@ class Route:
 
         def stop(state: RetryCallState) -> bool:
             seconds = _wait_of(state)
-            if seconds is None or state.attempt_number >= self._parts.rounds:
+            if seconds is None or state.attempt_number - self._idle >= self._parts.rounds:
                 return True
-            return seconds > min(self.remaining, self._parts.patience)
+            return seconds > min(self.remaining, self._parts.patience - self._waited)
 
         async def once_more() -> T:
             nonlocal first
@@ -111,23 +117,40 @@ class Route:
     async def _round(self, ask: Callable[[Attempt], Awaitable[T]]) -> T:
         """Ask everybody who may be asked now, once."""
         self._busy = []
-        ranked = await self._rank()
-        for model in ranked.order:
-            for _ in range(VARIANTS):
-                if self._too_small(model) or self.remaining <= 0:
-                    break
-                attempt = await self._take(model)
-                if attempt is None:
-                    break
-                try:
-                    return await ask(attempt)
-                except Exception as error:  # any client's; what does not pass is raised again
-                    if not await self._failed(attempt, error):
+        self._rejected = set()
+        asked = False
+        try:
+            ranked = await self._rank()
+            for number, model in enumerate(ranked.order, 1):
+                others = any(not self._too_small(each) for each in ranked.order[number:])
+                for _ in range(VARIANTS):
+                    if self._too_small(model) or self.remaining <= 0:
                         break
-                except BaseException as error:  # cancelled, or the process ends; raised again
-                    await attempt.asettle("cancelled", error)
-                    raise
+                    attempt = await self._take(model)
+                    if attempt is None:
+                        break
+                    asked = True
+                    if others:  # one that hangs must leave them time
+                        attempt.share = self.remaining / 2
+                    self._free()
+                    try:
+                        return await ask(attempt)
+                    except Exception as error:  # any client's; what does not pass is raised again
+                        if not await self._failed(attempt, error):
+                            break
+                    except BaseException as error:  # cancelled, or the process ends; raised again
+                        await attempt.asettle("cancelled", error)
+                        raise
+        finally:
+            self._free()
+        self._idle += not asked
         raise _NobodyNow(self._wait(ranked))
+
+    def _free(self) -> None:
+        """Give back a place that was waited for and is not needed."""
+        if self._place is not None:
+            place, self._place = self._place, None
+            place.give_back()
 
     async def _failed(self, attempt: Attempt, error: Exception) -> bool:
         """Whether the same model is asked again; raises what another cannot do better."""
@@ -135,7 +158,10 @@ class Route:
         failure = provider_error(error, model.name)
         failure.model = failure.model or model.name
         fault = fault_of(failure)
-        outcome = "rejected" if isinstance(failure, AnswerRejected) else "failed"
+        outcome = "failed"
+        if isinstance(failure, AnswerRejected):
+            outcome = "rejected"
+            self._rejected.add(model.name)
         await attempt.asettle(outcome, failure)
         if not fault.moves_on:
             if failure is error:
@@ -159,14 +185,17 @@ class Route:
             unwell = "" if health is None else await health()
             if not unwell and model.name in parts.fits:
                 unwell = parts.fits[model.name](request)
+            seen = parts.seen[model.name]
+            left = getattr(model.chat, "tokens_left", None)
             candidates.append(
                 Candidate(
                     model,
                     unwell,
                     parts.breakers.open_for(model.key),
-                    parts.seen[model.name].busy,
-                    parts.seen[model.name].seconds,
-                    getattr(model.chat, "tokens_left", None),
+                    seen.busy and seen is not self._place,
+                    seen.seconds,
+                    left,
+                    None if left is None else getattr(model.chat, "tokens_back", None),
                 )
             )
         ask = Ask(
@@ -187,7 +216,11 @@ class Route:
             ranked = Ranked(tuple(order), ranked.skipped)
         self._decision.asks.append(ask)
         self._decision.rounds.append(ranked)
-        self._busy = [c.model for c in candidates if c.busy]
+        if ranked.skipped:  # a place is waited for where nothing else is in the way
+            passing = {item.model for item in ranked.skipped if item.wait is not None}
+            self._busy = [
+                c.model for c in candidates if c.busy and not c.open_for and c.model.name in passing
+            ]
         return ranked
 
     async def _level(self) -> str:
@@ -208,7 +241,10 @@ class Route:
     async def _take(self, model: Model) -> Attempt | None:
         """All that an attempt needs, or nothing and the reason in the decision."""
         parts = self._parts
-        if not parts.seen[model.name].take():
+        seen = parts.seen[model.name]
+        if seen is self._place:
+            self._place = None
+        elif not seen.take():
             self._busy.append(model)
             self._refuse(model, "all its places are taken")
             return None
@@ -217,7 +253,7 @@ class Route:
             attempt = await self._hold(model)
         finally:
             if attempt is None:
-                parts.seen[model.name].give_back()
+                seen.give_back()
         return attempt
 
     async def _hold(self, model: Model) -> Attempt | None:
@@ -241,7 +277,8 @@ class Route:
 
         Raises `TooManyRequests` where every model would be refused.
         """
-        parts, taken, reserved = self._parts, None, None
+        parts, taken = self._parts, None
+        reserved: Reservation | None = None
         if parts.rates is not None:
             # It is loaded then; a router without limits is imported without it.
             from rag_memory_plugins.router.rates import Refused as Limited
@@ -255,21 +292,30 @@ class Route:
                 return None
             taken = got
         if parts.budgets is not None:
-            from rag_memory_plugins.router.money import Reservation
-
             if request.max_tokens is None:  # nobody knows what an answer without an end may cost
                 request = replace(request, max_tokens=parts.answer_tokens)
-            held = await parts.budgets.areserve(request.scope, self._most(model, request))
-            if not isinstance(held, Reservation):
-                self._spent = held
-                self._refuse(model, str(held.error()))
-                if parts.rates is not None and taken is not None:
+            try:
+                reserved = await self._reserve(parts.budgets, model, request)
+            finally:
+                if reserved is None and parts.rates is not None and taken is not None:
                     await parts.rates.arelease(taken)
+            if reserved is None:
                 return None
-            reserved = held
         attempt = Attempt(parts, self._decision, model, request, self._tokens)
         attempt.held.taken, attempt.held.reserved = taken, reserved
         return attempt
+
+    async def _reserve(
+        self, budgets: Budgets, model: Model, request: ChatRequest
+    ) -> Reservation | None:
+        from rag_memory_plugins.router.money import Reservation
+
+        held = await budgets.areserve(request.scope, self._most(model, request))
+        if isinstance(held, Reservation):
+            return held
+        self._spent = held
+        self._refuse(model, str(held.error()))
+        return None
 
     def _most(self, model: Model, request: ChatRequest) -> int:
         """Nano-dollars that a call may cost; its prompt was estimated within a fifth."""
@@ -283,14 +329,17 @@ class Route:
         """Seconds until another round may do better; None if it never will."""
         if self._spent is not None and not self._errors:
             return None  # money comes with the next window, and that is hours away
-        if self._busy:
-            return 0.0  # `_sleep` waits for a place
-        waits = [item.wait for item in ranked.skipped if item.wait is not None]
-        tried = [model for model in ranked.order if not self._too_small(model)]
+        busy = {model.name for model in self._busy}
+        waits = [
+            item.wait for item in ranked.skipped if item.wait is not None and item.model not in busy
+        ]
+        hopeless = busy | self._rejected
+        tried = [m for m in ranked.order if m.name not in hopeless and not self._too_small(m)]
         if self._limited is not None:
             waits.append(self._limited.retry_after)
         waits += [self._parts.breakers.open_for(model.key) for model in tried]
-        return max(min(waits), self._backoff()) if waits else None
+        self._recovers = max(min(waits), self._backoff()) if waits else None
+        return 0.0 if busy else self._recovers  # `_sleep` waits for a place
 
     def _backoff(self) -> float:
         return float(min(8.0, 0.25 * 2 ** len(self._decision.rounds)))
@@ -298,17 +347,11 @@ class Route:
     async def _sleep(self, seconds: float) -> None:
         """Until somebody may be asked: `seconds`, or until one of the busy ones has a place."""
         if not self._busy:
+            self._waited += seconds
             await self._parts.sleep(seconds)
             return
-        waiting = [asyncio.ensure_future(self._parts.seen[m.name].afree()) for m in self._busy]
-        try:
-            await asyncio.wait(
-                waiting, timeout=max(0.0, self.remaining), return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        most = self.remaining if self._recovers is None else min(self.remaining, self._recovers)
+        self._place = await aplace([self._parts.seen[m.name] for m in self._busy], max(0.0, most))
 
     def _failure(self, wait: float | None) -> ChatModelError:
         skipped = "; ".join(f"{s.model}: {s.reason}" for s in self._decision.rounds[-1].skipped)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -15,7 +17,7 @@ from rag_memory_plugins.errors import (
     ProviderError,
     nearest,
 )
-from rag_memory_plugins.events import Hook
+from rag_memory_plugins.events import Event, Hook, emit
 from rag_memory_plugins.namespace import Scope
 from rag_memory_plugins.portal import Portal, blocking, get_portal, strict
 from rag_memory_plugins.router.answers import (
@@ -55,6 +57,7 @@ __all__ = ["Router"]
 
 T = TypeVar("T")
 _END: Final = object()
+_routers: Final[weakref.WeakSet[Router]] = weakref.WeakSet()
 
 
 class Router:
@@ -156,6 +159,7 @@ class Router:
             now=now,
             sleep=sleep,
         )
+        _routers.add(self)
 
     def __repr__(self) -> str:
         return f"Router({[model.name for model in self.models]}, mode={self.mode!r})"
@@ -209,8 +213,8 @@ class Router:
         if not isinstance(request, ChatRequest):
             request = ChatRequest.of(request)
         parts = self._parts
-        decision = parts.decisions.begin(request.id)
         run = self._running.begin(request.id)
+        decision = parts.decisions.begin(request.id)
         try:
             with run.awaiting():
                 found = await self._look(request, decision)
@@ -264,13 +268,17 @@ class Router:
         cache = self._parts.cache
         if cache is None:
             return
-        if found is not None:
-            await cache.acompare(request, found, answer)
-        await cache.akeep(request, answer)
+        try:
+            if found is not None:
+                await cache.acompare(request, found, answer)
+            await cache.akeep(request, answer)
+        except Exception as error:  # whatever a cache raises: the answer is there, and paid for
+            scope = "" if request.scope is None else request.scope.key
+            emit(self._parts.hooks, Event("router.not_kept", scope, data={"error": repr(error)}))
 
     async def _whole(self, route: Route, attempt: Attempt) -> Answer:
         gathered = attempt.gathered
-        pieces = pieces_of(attempt.model, attempt.request, route.remaining)
+        pieces = pieces_of(attempt.model, attempt.request, route.remaining, attempt.share)
         async with aclosing(pieces):
             async for delta in pieces:
                 if attempt.first is None and delta.has_content:
@@ -293,8 +301,8 @@ class Router:
         if not isinstance(request, ChatRequest):
             request = ChatRequest.of(request)
         parts = self._parts
-        decision = parts.decisions.begin(request.id)
         run = self._running.begin(request.id)
+        decision = parts.decisions.begin(request.id)
         try:
             if not request.stream:
                 request = replace(request, stream=True)
@@ -306,7 +314,7 @@ class Router:
             with run.awaiting():
                 route = Route(parts, request, decision)
                 opened = await route.arun(lambda attempt: open_stream(route.remaining, attempt))
-            run.stream = opened.rest
+            run.close = opened.astop
             decision.model = opened.attempt.model.name
             # An abandoned `async for` leaves its generator open; the provider would go on.
             async with aclosing(self._read(run, opened)) as pieces:
@@ -345,20 +353,33 @@ class Router:
             await attempt.asettle("cancelled", error)
             raise
         finally:
-            await run.aclose(rest)
+            await run.aclose()
 
     def stream(self, request: Wanted) -> Iterator[Delta]:
         """Sync form of `astream`."""
         pieces = self.astream(request)
+        reading: asyncio.Task[object] | None = None
 
         async def step() -> object:
+            nonlocal reading
+            reading = asyncio.current_task()
             return await anext(pieces, _END)
+
+        async def close() -> None:
+            if reading is not None and not reading.done():  # Ctrl-C came: it must unwind first
+                if not getattr(reading, "cancelling", int)():  # 3.10 does not say; again, then
+                    reading.cancel()
+                await asyncio.wait([reading])
+            await pieces.aclose()
 
         try:
             while (delta := self.portal.call(step(), "stream()")) is not _END:
                 yield delta  # type: ignore[misc]
         finally:
-            self.portal.call(pieces.aclose(), "stream()")
+            if self.portal.is_current_thread:  # it was dropped there, by the collector
+                asyncio.run_coroutine_threadsafe(close(), self.portal.loop)
+            else:
+                self.portal.call(close(), "stream()")
 
     def cancel(self, request_id: str) -> bool:
         """Cancel a running request, from any thread; False if there is none of this id.
@@ -389,9 +410,17 @@ class Router:
 
     async def aclose(self) -> None:
         """Close the models. What runs is not waited for; a ledger is its maker's to close."""
-        for model in self.models:
-            await model.chat.aclose()
-        await self._parts.breakers.adrain()
+        async with AsyncExitStack() as closing:  # each, whatever another raises
+            closing.push_async_callback(self._parts.breakers.adrain)
+            for model in reversed(self.models):
+                closing.push_async_callback(model.chat.aclose)
+
+    def _forked(self) -> None:
+        self._running.forked()
+        self._parts.decisions.forked()
+        self._parts.breakers.forked()
+        for seen in self._parts.seen.values():
+            seen.forked()
 
     answer = blocking(aanswer)
     chat = blocking(achat)
@@ -436,6 +465,16 @@ class BoundRouter:
 
     answer = blocking(aanswer)
     chat = blocking(achat)
+
+
+def _after_fork() -> None:
+    """A child may go on with its parent's routers; what runs in the parent is not its own."""
+    for router in list(_routers):
+        router._forked()  # noqa: SLF001 # its own module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _entries(models: Sequence[Model | ChatModel]) -> tuple[Model, ...]:

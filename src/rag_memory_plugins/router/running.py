@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
@@ -17,15 +17,16 @@ __all__ = ["Run", "Running"]
 class Run:
     """One request that runs. What it awaits is stopped by `stop`, on its own loop.
 
-    Between two pieces of a stream nobody awaits anything: then the provider's stream is closed.
+    Between two pieces of a stream nobody awaits anything: then `close` is called, which a stream
+    sets, and closes the provider's.
     """
 
-    __slots__ = ("_closing", "_loop", "_task", "request_id", "stopped", "stream")
+    __slots__ = ("_closing", "_loop", "_task", "close", "request_id", "stopped")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.stopped = False
-        self.stream: AsyncGenerator[Any, None] | None = None
+        self.close: Callable[[BaseException], Coroutine[Any, Any, None]] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[Any] | None = None
@@ -35,15 +36,16 @@ class Run:
         """What is awaited inside ends with `RequestCancelled` when the request is cancelled."""
         if self.stopped:
             raise self.error()
-        self._task = asyncio.current_task()
+        self._task = task = asyncio.current_task()
+        # One that was cancelled earlier may have work left to do, as in a `finally`.
+        before = task.cancelling() if sys.version_info >= (3, 11) and task is not None else 0
         try:
             yield
         except asyncio.CancelledError:
-            task = self._task
             if not self.stopped or task is None:
                 raise
             # The task's own cancellation, coming at the same time, still counts.
-            if sys.version_info >= (3, 11) and task.uncancel() > 0:
+            if sys.version_info >= (3, 11) and task.uncancel() > before:
                 raise
             raise self.error() from None
         finally:
@@ -59,15 +61,16 @@ class Run:
         self.stopped = True
         if self._task is not None:
             self._task.cancel()
-        elif self.stream is not None:
-            self._closing = self._loop.create_task(self.stream.aclose())
+        elif self.close is not None:
+            self._closing = self._loop.create_task(self.close(self.error()))
 
-    async def aclose(self, stream: AsyncGenerator[Any, None]) -> None:
+    async def aclose(self) -> None:
         """Close the provider's stream, or wait until it is closed."""
-        if self._closing is None:
-            await stream.aclose()
-        else:
+        close, self.close = self.close, None  # `_stop` must not close it a second time
+        if self._closing is not None:
             await self._closing
+        elif close is not None:
+            await close(self.error())
 
     def error(self) -> RequestCancelled:
         return RequestCancelled(f"request {self.request_id} was cancelled by its id")
@@ -104,6 +107,11 @@ class Running:
         except RuntimeError:  # its loop is closed, and it with it
             return False
         return True
+
+    def forked(self) -> None:
+        """In a child of fork(): what ran, runs in the parent."""
+        self._lock = Lock()
+        self._runs.clear()
 
     def __len__(self) -> int:
         return len(self._runs)
