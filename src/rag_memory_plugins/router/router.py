@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # a fifth of the router's import
 
     from rag_memory_plugins.ports import ChatModel, SharedState, TokenCounter
+    from rag_memory_plugins.router.bound import BoundRouter
     from rag_memory_plugins.router.budgets import Budgets
     from rag_memory_plugins.router.caching import AnswerCache, Cached
     from rag_memory_plugins.router.rates import RateLimits
@@ -394,6 +395,8 @@ class Router:
 
     def bound(self, scope: Scope) -> BoundRouter:
         """This router on behalf of a scope, as a `ChatModel`."""
+        from rag_memory_plugins.router.bound import BoundRouter
+
         return BoundRouter(self, scope)
 
     async def __aenter__(self) -> Self:
@@ -425,46 +428,6 @@ class Router:
     answer = blocking(aanswer)
     chat = blocking(achat)
     close = blocking(aclose)
-
-
-class BoundRouter:
-    """A router on behalf of one scope: what it is asked counts for that tenant and user."""
-
-    def __init__(self, router: Router, scope: Scope) -> None:
-        if not isinstance(scope, Scope):
-            raise InvalidInput("scope", scope, "pass a rag_memory_plugins.Scope")
-        self.router = router
-        self.scope = scope
-        self.name = router.name
-
-    def __repr__(self) -> str:
-        return f"{self.router!r}.bound({self.scope!r})"
-
-    @property
-    def portal(self) -> Portal:
-        return self.router.portal
-
-    async def achat(
-        self, messages: Sequence[Message] | str, *, max_tokens: int | None = None
-    ) -> Message:
-        request = ChatRequest.of(messages, max_tokens=max_tokens, scope=self.scope)
-        return (await self.router.aanswer(request)).message
-
-    async def aanswer(self, request: Wanted) -> Answer:
-        return await self.router.aanswer(ChatRequest.of(request, scope=self.scope))
-
-    def astream(self, request: Wanted) -> AsyncGenerator[Delta, None]:
-        return self.router.astream(ChatRequest.of(request, scope=self.scope))
-
-    def stream(self, request: Wanted) -> Iterator[Delta]:
-        """Sync form of `astream`."""
-        return self.router.stream(ChatRequest.of(request, scope=self.scope))
-
-    async def aclose(self) -> None:
-        """Nothing: the router is its maker's."""
-
-    answer = blocking(aanswer)
-    chat = blocking(achat)
 
 
 def _after_fork() -> None:
