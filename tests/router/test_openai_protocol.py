@@ -430,15 +430,12 @@ def test_tokens_left_are_known_until_the_limit_is_whole_again(server, opened):
 def portal_tasks():
     """Tasks of the portal that are there to stay: of a generator left early one ends it at once."""
 
-    async def names():
-        for _ in range(100):
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            if not tasks:
-                return []
-            await asyncio.sleep(0)
-        return [repr(task) for task in tasks]
+    async def late():
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        late = (await asyncio.wait(tasks, timeout=5))[1] if tasks else ()
+        return [repr(task) for task in late]
 
-    return get_portal().call(names())
+    return get_portal().call(late())
 
 
 @pytest.mark.parametrize("reply", [hang(), Stall("headers"), Stall("role"), Stall(1)], ids=str)

@@ -20,6 +20,7 @@ import os
 import re
 import threading
 import time
+import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -310,4 +311,7 @@ class OpenAIChat:
             ours = provider_error(error, self.name)
             if isinstance(ours, ProviderTimeout) and ours.stage == "first":
                 ours.stage = reading.late
+            # The client's generators stand in the frames of its error. Left to the collector, two
+            # of one answer may be closed at once, on any thread: they go here and now.
+            traceback.clear_frames(error.__traceback__)
             raise ours from error
