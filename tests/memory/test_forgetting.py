@@ -19,13 +19,18 @@ SECRET = "QZX4821"
 LONG = f"The gate is locked, and {SECRET} is the code. It rained on the hills. " * 6
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
 NO_TEXTS = {
+    "langchain.foreign._keywords",
     "memory.rendering.day_line",
+    "router.evidence.bounds",
+    "router.evidence.share",
+    "router.present._pattern",
+    "router.prices.price_of",
     "tokens._load",
     "windows._found",
     "windows._pattern",
     "windows._table",
 }
-"""Caches of what ships with the package, of models' names, and of days."""
+"""Caches of what ships with the package, of models' names, of numbers, and of days."""
 
 
 class Facts:

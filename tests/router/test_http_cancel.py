@@ -216,6 +216,15 @@ def test_a_sync_call_is_cancelled_by_its_id_from_a_thread(make, server, ledger, 
     asyncio.run(left_nothing(router, ledger, request))
 
 
+@pytest.fixture
+def ctrl_c():
+    """The handler that Python has by itself: a shell's background jobs begin without it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(sys.platform == "win32", reason="a thread cannot interrupt another there")
 @pytest.mark.parametrize("preset", ["groq", "ollama"])
 @pytest.mark.parametrize("face", ["answer", "stream"])

@@ -41,7 +41,7 @@ async def pieces_of(
     end = started + min(times.total, seconds)
     streams = request.stream or bool(getattr(model.chat, "always_streams", False))
     stage, own = ("first", times.first) if streams else ("total", times.total)
-    until = started + min(own, share)
+    until, cut = started + min(own, share), share < own
     stream = _asked(model, request)
     try:
         while True:
@@ -55,11 +55,11 @@ async def pieces_of(
                 late = loop.time() >= limit
                 if isinstance(error, (TimeoutError, asyncio.TimeoutError)) and late:
                     if until > end:
-                        stage, own = "total", times.total
-                    raise _late(model, stage, limit - started, own) from None
+                        stage, cut = "total", seconds < times.total
+                    raise _late(model, stage, limit - started, cut=cut) from None
                 raise _named(error, model) from error
             if streams and delta.has_content:
-                stage, own, until = "between", times.between, loop.time() + times.between
+                stage, until, cut = "between", loop.time() + times.between, False
             yield delta
     finally:
         close = getattr(stream, "aclose", None)
@@ -67,14 +67,15 @@ async def pieces_of(
             await close()
 
 
-def _late(model: Model, stage: str, seconds: float, own: float) -> ProviderTimeout:
+def _late(model: Model, stage: str, seconds: float, *, cut: bool) -> ProviderTimeout:
+    """`cut`: the request had less time than the model may take."""
     what = {
         "first": "no first piece",
         "between": "no further piece",
         "total": "no whole answer",
     }[stage]
     remedy = f"Model(timeouts=Timeouts({stage}=...))"
-    if seconds < own:
+    if cut:
         remedy = "the request's own time is over: ChatRequest(timeout=...), Router(timeout=...)"
         if seconds < PATIENT:
             stage = "deadline"
