@@ -21,9 +21,9 @@ import numpy as np
 from rich.progress import Progress
 
 from benchmarks import plots
-from benchmarks.conversations import Question, Talk, read
 from benchmarks.report import BadData, Report
 from benchmarks.scores import line, share
+from benchmarks.talk_files import Question, Talk, read
 from benchmarks.volume import Texts
 from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.ports import Embedder

@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from benchmarks.conversations import Talk, read
 from benchmarks.scenarios import Dialogue
+from benchmarks.talk_files import Talk, read
 from benchmarks.walks import AUTO, context_of, walked
 from rag_memory_plugins import open_memory
 

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Final
 
 from rich.progress import Progress
 
-from benchmarks import recall_picture, side_by_side
-from benchmarks.conversations import Question, Talk, read
+from benchmarks import recall_engines, recall_picture, side_by_side
 from benchmarks.encodings import CachedEncodings
 from benchmarks.intervals import by_group, by_row
 from benchmarks.report import BadData, Goal, Report
 from benchmarks.scores import BUDGETS, DEPTHS, KEYS, Scores, among, first_sessions, line, share
+from benchmarks.talk_files import Question, Talk, read
 from benchmarks.volume import complete, settle
 from rag_memory_plugins import Message, Namespace, TokenBudget, open_memory
 from rag_memory_plugins.config import Recall
@@ -71,6 +71,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="search each conversation with its own weights, as `steps --loo --weights` wrote them",
     )
+    parser.add_argument(
+        "--engine",
+        choices=(*recall_engines.ENGINES, "all"),
+        help="R@10 alone, with the log or the vectors in another engine, beside flat",
+    )
     side_by_side.arguments(parser)
 
 
@@ -80,6 +85,8 @@ def run(options: argparse.Namespace, progress: Progress) -> Report:
     talks = read(options.data)[: 1 if options.quick else None]
     if not any(talk.questions for talk in talks):
         raise BadData(f"--data: {options.data} has no question with evidence")
+    if options.engine:
+        return with_engines(options, talks, progress)
     names = side_by_side.chosen(options.peers)
     rows: list[tuple[Question, Scores]] = []
     start = perf_counter()
@@ -104,6 +111,19 @@ def run(options: argparse.Namespace, progress: Progress) -> Report:
             stage = side_by_side.Stage(talks, counter, folder, embedder, progress)
             side_by_side.measure(report, names, stage)
     return report
+
+
+def with_engines(options: argparse.Namespace, talks: Sequence[Talk], progress: Progress) -> Report:
+    """The same questions with other engines. Raises `BadData` without an embedder."""
+    with (
+        tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.dir) as folder,
+        chosen_embedder(options, Report("recall")) as embedder,
+    ):
+        if embedder is None:
+            raise BadData(
+                "--engine: engines keep vectors; leave out --keywords, or install `local`"
+            )
+        return recall_engines.measure(options.engine, talks, Path(folder), embedder, progress)
 
 
 def exact_counter() -> TokenCounter:

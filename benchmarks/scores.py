@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from benchmarks.conversations import Question, Talk
+from benchmarks.talk_files import Question, Talk
 from rag_memory_plugins import Message
 
 __all__ = [

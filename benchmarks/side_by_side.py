@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 from rich.progress import Progress
 
 from benchmarks import peers
-from benchmarks.conversations import Question, Talk
 from benchmarks.intervals import by_row
 from benchmarks.report import BadData, Report
 from benchmarks.scores import DEPTHS, KEYS, Lines, Scores, among, first_sessions, line
+from benchmarks.talk_files import Question, Talk
 from benchmarks.vectors import AtHand
 
 if TYPE_CHECKING:

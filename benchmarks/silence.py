@@ -18,8 +18,8 @@ from rag_memory_plugins.config import Recall
 from rag_memory_plugins.retrieval.silence import Calibration
 
 if TYPE_CHECKING:
-    from benchmarks.conversations import Talk
     from benchmarks.report import Report
+    from benchmarks.talk_files import Talk
     from rag_memory_plugins.ports import Embedder
 
 

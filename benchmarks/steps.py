@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from rich.progress import Progress
 
-from benchmarks.conversations import read
 from benchmarks.encodings import default_encodings
 from benchmarks.fields import Field, made
 from benchmarks.intervals import by_row
 from benchmarks.report import BadData, Goal, Report
 from benchmarks.silence import Signals, calibration, heard_signals, put_silence, talk_signals
+from benchmarks.talk_files import read
 from benchmarks.talks import talks
 from benchmarks.volume import workplace
 from rag_memory_plugins.config import Recall

@@ -1,4 +1,4 @@
-"""Draws context.svg, from the demo's conversation, and parts.svg: `python docs/pictures.py`."""
+"""Draws context.svg, from the demo's conversation, parts.svg and deployment.svg: `python docs/pictures.py`."""
 
 from __future__ import annotations
 
@@ -136,6 +136,67 @@ def draw_parts(budget: TokenBudget) -> str:
     return svg(out, y)
 
 
+def draw_deployment() -> str:
+    """The same flow on one machine and on many: what is true, what is derived, what is shared."""
+    out: list[str] = []
+
+    def text(x: float, y: float, words: str, style: str = "") -> None:
+        out.append(f'<text x="{x:.0f}" y="{y:.0f}" {style}>{escape(words)}</text>')
+
+    def box(x: float, y: float, width: float, lines: tuple[str, ...], colour: str) -> None:
+        height = 14 + 18 * len(lines)
+        place = f'x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height}" rx="4"'
+        out.append(f'<rect {place} fill="{colour}" fill-opacity="0.14" stroke="{colour}"/>')
+        for number, words in enumerate(lines):
+            text(x + 10, y + 20 + 18 * number, words, GREY if number else BOLD)
+
+    def arrow(points: str, words: str, x: float, y: float, dashes: str = "") -> None:
+        style = f'fill="none" stroke="#444" marker-end="url(#head)" {dashes}'
+        out.append(f'<polyline points="{points}" {style}/>')
+        text(x, y, words, GREY)
+
+    x = 320
+    text(12, 24, "One machine", BOLD)
+    text(12, 44, 'open_memory("memory.db")', GREY)
+    text(x, 24, "Many", BOLD)
+    text(x, 44, 'open_memory("postgresql://…", index="qdrant://…", shared="redis://…")', GREY)
+    out.append('<g transform="translate(0 20)">')
+    box(12, 40, 250, ("your processes", "adapters, search, contexts, embedder"), PROCESS)
+    box(
+        12,
+        150,
+        250,
+        ("memory.db", "the log: the truth", "its vectors; numbers stay in a process"),
+        LOG,
+    )
+    arrow("106,90 106,148", "add: on disk", 22, 124)
+    arrow("180,148 180,92", "snapshot, all vectors", 136, 124)
+    text(12, 236, "one writer at a time", GREY)
+
+    out.append(f'<line x1="{x - 28}" y1="-8" x2="{x - 28}" y2="330" stroke="#ccc"/>')
+    for number in range(3):
+        box(x + 180 * number, 40, 168, ("a process", "on any machine"), PROCESS)
+    box(x, 190, 168, ("Postgres", "the log: the truth", "vectors, queues, leases"), LOG)
+    box(x + 180, 190, 168, ("Qdrant", "proposes numbers of", "messages; no text"), INDEX)
+    box(x + 360, 190, 168, ("Redis", "counts, with an end", "may be lost"), SHARED)
+    arrow(f"{x + 40},90 {x + 40},188", "add, snapshot", x + 46, 112)
+    arrow(f"{x + 310},90 {x + 310},188", "large users: near?", x + 196, 112)
+    arrow(f"{x + 400},90 {x + 400},188", "tokens, rates, money", x + 406, 112)
+    way = f"{x + 220},188 {x + 220},158 {x + 120},158 {x + 120},188"
+    arrow(way, "looked up and scored in the log", x + 84, 150)
+    arrow(
+        f"{x + 80},258 {x + 80},290 {x + 264},290 {x + 264},260",
+        "vectors follow in the background, removals before the receipt is complete",
+        x + 60,
+        306,
+        'stroke-dasharray="4 3"',
+    )
+    text(x, 328, "Qdrant or any other index can be emptied and filled again from the log", GREY)
+    out.append("</g>")
+    return svg(out, 364)
+
+
+PROCESS, LOG, INDEX, SHARED = "#64748b", "#2563eb", "#059669", "#d97706"
 BOLD, GREY = 'font-weight="bold"', 'fill="#666" font-size="12"'
 HEAD = (
     '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
@@ -157,3 +218,4 @@ if __name__ == "__main__":
     folder = Path(__file__).parent
     (folder / "context.svg").write_text(draw(*make()), encoding="utf-8")
     (folder / "parts.svg").write_text(draw_parts(TokenBudget.default()), encoding="utf-8")
+    (folder / "deployment.svg").write_text(draw_deployment(), encoding="utf-8")

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from benchmarks.conversations import Talk
+from benchmarks.talk_files import Talk
 from benchmarks.vectors import AtHand
 from rag_memory_plugins import Message
 

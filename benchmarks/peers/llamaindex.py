@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.conversations import Talk
 from benchmarks.peers import GROUP, Peer
 from benchmarks.scores import line
+from benchmarks.talk_files import Talk
 from benchmarks.vectors import AtHand
 from rag_memory_plugins import Message
 

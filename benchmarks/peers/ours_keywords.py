@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.conversations import Talk
 from benchmarks.peers.ours import Ours
+from benchmarks.talk_files import Talk
 from benchmarks.vectors import AtHand
 
 NEEDS: Final[Mapping[str, str]] = {}

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from benchmarks.conversations import Talk
 from benchmarks.peers import Peer
 from benchmarks.scores import line
+from benchmarks.talk_files import Talk
 from benchmarks.vectors import AtHand
 from rag_memory_plugins import Message
 

@@ -24,6 +24,7 @@ __all__ = [
     "ToolSpec",
     "Usage",
     "Wanted",
+    "tool_pieces",
 ]
 
 CHOICES: Final = ("auto", "none", "required")
@@ -89,6 +90,13 @@ class ToolPiece:
     id: str = ""
     name: str = ""
     arguments: str = ""
+
+
+def tool_pieces(calls: Sequence[ToolCall]) -> tuple[ToolPiece, ...]:
+    """Whole calls as one piece each."""
+    return tuple(
+        ToolPiece(number, call.id, call.name, call.arguments) for number, call in enumerate(calls)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ __all__ = [
     "StoreFull",
     "StoreLocked",
     "StoreReadOnly",
+    "StoreUnreachable",
     "StreamInterrupted",
     "TooManyRequests",
     "UnknownArgument",
@@ -195,6 +196,13 @@ class StoreFull(StoreError):
 
 class StoreCorrupt(StoreError):
     """The file is not a database of this package, is damaged, or comes from a newer version."""
+
+
+class StoreUnreachable(StoreError):
+    """An engine on another machine refused the connection, dropped it, or gave no answer in time.
+
+    A write that was under way may be stored or not: write it again with the same id.
+    """
 
 
 class StoreClosed(StoreError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar
 
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.types import Level, Message
@@ -22,7 +22,9 @@ __all__ = ["Erased", "Keeper", "forget_texts", "keeps_texts"]
 
 @dataclass(frozen=True)
 class Erased:
-    """What an erase takes: a session or all of a user's, and there `ids` and what matches `where`.
+    """What an erase takes: a session, all of a user's, and there `ids` and what matches `where`.
+
+    Or all of a tenant's.
 
     >>> monday = Namespace("acme", "ann", "monday")
     >>> Erased(monday).takes(monday, Message("user", "my pin is 4821"))
@@ -32,7 +34,7 @@ class Erased:
     """
 
     namespace: Namespace
-    level: Level = "session"
+    level: Level | Literal["tenant"] = "session"
     ids: Collection[str] | None = None
     where: Filter | None = None
 
@@ -41,6 +43,8 @@ class Erased:
         inside = namespace.scope == self.namespace.scope and (
             self.level == "user" or namespace == self.namespace
         )
+        if self.level == "tenant":
+            inside = namespace.tenant == self.namespace.tenant
         named = self.ids is None or message.id in self.ids
         return (
             inside
@@ -84,7 +88,8 @@ def keeps_texts(cache: _C) -> _C:
     return cache
 
 
-def forget_texts() -> None:
-    """Empty every cache that keeps what users said, or who they are."""
+def forget_texts() -> int:
+    """Empty every cache that keeps what users said, or who they are; return how many there are."""
     for cache in _caches:
         cache.cache_clear()
+    return len(_caches)

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.config import Modes, Recall
+from rag_memory_plugins.engines import make_database, make_state, make_store
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.events import Hook
 from rag_memory_plugins.forgetting import forget_texts
-from rag_memory_plugins.options import Options, parse_url
+from rag_memory_plugins.options import Options
 from rag_memory_plugins.portal import blocking_function, get_portal, strict
 
 if TYPE_CHECKING:
     from rag_memory_plugins.memory.folding import Folding
-    from rag_memory_plugins.memory.memory import Memory
+    from rag_memory_plugins.memory.memory import Closable, Memory
     from rag_memory_plugins.ports import (
         Embedder,
         FactSource,
         ItemStore,
         MessageLog,
         Reranker,
+        SharedState,
         Summarizer,
         TokenCounter,
         VectorIndex,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.stores.database import Database
     from rag_memory_plugins.stores.ledger import SqlLedger
 
-__all__ = ["aopen_ledger", "aopen_memory", "open_ledger", "open_memory"]
+__all__ = ["aopen_ledger", "aopen_memory", "embedder_of", "open_ledger", "open_memory"]
 
 
 @strict
@@ -54,11 +56,13 @@ async def aopen_memory(
     modes: Modes | None = None,
     summarizer: Summarizer | Literal["default"] | None = "default",
     facts: FactSource | None = None,
-    index: VectorStore | None = None,
+    index: VectorStore | str | None = None,
+    shared: SharedState | str | None = None,
 ) -> Memory:
     """Open a memory: a path, or `sqlite:///relative.db`, `sqlite:////absolute.db?mode=ro`.
 
     The file is made when it does not exist; several processes and threads may open it at once.
+    For many machines: `postgresql://user@host/database`, with `?mode=ro` and `?schema=rag_memory`.
 
     - `embedder`: "default" is the local model of the extra `local`, or keywords alone without it;
       None is keywords alone; or any `ports.Embedder` (framework embeddings: `as_embedder`).
@@ -76,9 +80,13 @@ async def aopen_memory(
     - `summarizer`: "default" picks sentences without an LLM; None summarises nothing; or any
       `ports.Summarizer`, such as `LLMSummarizer`; the caller closes it.
     - `facts`: any `ports.FactSource`: what holds now, beside what was said.
-    - `index`: any `ports.VectorStore` for users with more messages than one process compares (a
-      framework's vector store: `as_index`); it gets every vector the log has, and the caller
-      closes it. None compares them all.
+    - `index`: a vector store for users with more messages than one process compares; it gets every
+      vector the log has. A URL: `qdrant://host:6333`, `edge:///folder`, `pinecone://host`,
+      `pgvector` (in the log's Postgres) or `pgvector://host/database`; or any `ports.VectorStore`
+      (a framework's: `as_index`), which the caller closes. None compares them all.
+    - `shared`: numbers that processes share: a URL (`redis://host`, `rediss://`, `unix://`,
+      `redis+sentinel://host:26379/name`) or any `ports.SharedState`, which the caller closes. None
+      counts in this process.
 
     Raises `InvalidURL`, `UnknownArgument`, `InvalidInput` or a `StoreError`.
 
@@ -103,6 +111,7 @@ async def aopen_memory(
         summarizer=summarizer,
         facts=facts,
         index=index,
+        shared=shared,
     )
     options.check()
     return await get_portal().acall(_open(url, options, background))
@@ -112,18 +121,41 @@ open_memory = blocking_function(aopen_memory)
 
 
 async def _open(url: str | os.PathLike[str], options: Options, background: bool) -> Memory:
-    path, url_options = parse_url(url)
+    from rag_memory_plugins.stores.local_state import LocalState
+
     counter = _make_counter(options.counter)
     embedder, reason = _make_embedder(options.embedder)
-    return await _open_sqlite(
-        path, options, background, counter, embedder, reason, url_options.get("mode") == "ro"
-    )
+    database = make_database(url, options.busy_timeout)
+    # What is made here is closed with the memory; what was given is its owner's.
+    owned: list[Closable] = []
+    if options.embedder == "default" and embedder is not None:
+        owned.append(embedder)
+    store, state = options.index, options.shared
+    if isinstance(store, str):
+        store = make_store(store, url)
+        owned.append(store)
+    if state is None or isinstance(state, str):
+        state = LocalState() if state is None else make_state(state, options.hooks)
+        owned.append(state)
+    parts = _Parts(counter, embedder, reason, store, state, owned)
+    try:
+        return await _assembled(database, options, background, parts)
+    except BaseException:
+        for part in owned:
+            await part.aclose()
+        raise
 
 
 def _make_counter(counter: Any) -> TokenCounter:
     from rag_memory_plugins.tokens import make_counter
 
     return make_counter(counter)
+
+
+def embedder_of(embedder: Any) -> tuple[Embedder | None, bool]:
+    """(the embedder that an option stands for, whether it was made here)."""
+    made, _ = _make_embedder(embedder)
+    return made, embedder == "default" and made is not None
 
 
 def _make_embedder(embedder: Any) -> tuple[Embedder | None, str]:
@@ -138,30 +170,33 @@ def _make_embedder(embedder: Any) -> tuple[Embedder | None, str]:
     return made, "" if made is not None else missing_local_reason().removeprefix("off: ")
 
 
-async def _open_sqlite(
-    path: Path,
-    options: Options,
-    background: bool,
-    counter: TokenCounter,
-    embedder: Embedder | None,
-    reason: str,
-    readonly: bool,
+@dataclass(frozen=True)
+class _Parts:
+    """What the options stand for. `reason` says why there is no embedder."""
+
+    counter: TokenCounter
+    embedder: Embedder | None
+    reason: str
+    store: VectorStore | None
+    state: SharedState
+    owned: Sequence[Closable]
+
+
+async def _assembled(
+    database: Database, options: Options, background: bool, parts: _Parts
 ) -> Memory:
     from rag_memory_plugins.memory.memory import Lifetime, Memory
     from rag_memory_plugins.memory.mirror import Mirror
     from rag_memory_plugins.memory.outbox import Outbox
     from rag_memory_plugins.memory.usage import TokenTracker
-    from rag_memory_plugins.stores.database import Database
     from rag_memory_plugins.stores.items import SqlItems
-    from rag_memory_plugins.stores.local_state import LocalState
     from rag_memory_plugins.stores.schema import secret_of
     from rag_memory_plugins.stores.sql import SqlLog
 
-    database = Database(path, options.busy_timeout, readonly)
     await database.aopen()
     try:
         log = SqlLog(database)
-        index = await _open_index(database, options, embedder)
+        index = await _open_index(database, options, parts)
         secret = await database.aread(secret_of)
     except BaseException:
         await database.aclose()
@@ -170,29 +205,27 @@ async def _open_sqlite(
     outbox = None
     folding = None
     mirror = None
-    if not readonly:
-        outbox = Outbox(index, embedder, options.hooks, partial(_atidy, log, items))
-        folding = _make_folding(options, log, embedder, counter)
-        mirror = Mirror(index, options.hooks) if options.index is not None else None
+    if not database.readonly:
+        outbox = Outbox(index, parts.embedder, options.hooks, partial(_atidy, log, items))
+        folding = _make_folding(options, log, parts.embedder, parts.counter)
+        mirror = Mirror(index, options.hooks) if parts.store is not None else None
         for worker in (outbox, folding, mirror):
             if background and worker is not None:
                 worker.start()
-    state = LocalState()
-    usage = TokenTracker(state, options.hooks)
-    own = embedder if options.embedder == "default" else None
+    usage = TokenTracker(parts.state, options.hooks)
     return Memory(
-        name=path.name,
+        name=database.name,
         log=log,
         index=index,
         items=items,
-        embedder=embedder,
-        no_embedder=reason,
-        counter=counter,
+        embedder=parts.embedder,
+        no_embedder=parts.reason,
+        counter=parts.counter,
         secret=secret,
         hooks=options.hooks,
         recall=options.recall,
         reranker=options.reranker,
-        lifetime=Lifetime(log, outbox, folding, mirror, usage, state, own, options.drain_seconds),
+        lifetime=Lifetime(log, outbox, folding, mirror, usage, parts.owned, options.drain_seconds),
         budget=options.budget,
         modes=options.modes,
         facts=options.facts,
@@ -200,26 +233,25 @@ async def _open_sqlite(
     )
 
 
-async def _open_index(
-    database: Database, options: Options, embedder: Embedder | None
-) -> VectorIndex:
+async def _open_index(database: Database, options: Options, parts: _Parts) -> VectorIndex:
     from rag_memory_plugins.stores.flat import FlatIndex
     from rag_memory_plugins.stores.mirrored import MirroredIndex
 
+    embedder = parts.embedder
     index: FlatIndex
     if embedder is None:
-        if options.index is not None:
+        if parts.store is not None:
             remedy = "it needs an embedder; install the extra 'local' or pass embedder="
-            raise InvalidInput("index", options.index, remedy)
+            raise InvalidInput("index", parts.store, remedy)
         index = FlatIndex(database, None, 0, options.cache_bytes)
-    elif options.index is None:
+    elif parts.store is None:
         index = FlatIndex(database, embedder.fingerprint, embedder.dimension, options.cache_bytes)
     else:
         index = MirroredIndex(
             database,
             embedder.fingerprint,
             embedder.dimension,
-            options.index,
+            parts.store,
             options.cache_bytes,
         )
     await index.aopen()
@@ -258,20 +290,25 @@ async def aopen_ledger(
 ) -> SqlLedger:
     """Open a router's ledger: a path or URL as `open_memory` takes it, of a file of its own.
 
+    In Postgres it stands in the schema `rag_memory_ledger`.
+
     Raises `InvalidURL`, `UnknownArgument` or a `StoreError`.
     """
-    path, _ = parse_url(url)
-    return await get_portal().acall(_open_ledger(path, tuple(hooks), busy_timeout))
+    return await get_portal().acall(_open_ledger(url, tuple(hooks), busy_timeout))
 
 
 open_ledger = blocking_function(aopen_ledger)
 
 
-async def _open_ledger(path: Path, hooks: tuple[Hook, ...], busy_timeout: float) -> SqlLedger:
-    from rag_memory_plugins.stores.database import Database
+async def _open_ledger(
+    url: str | os.PathLike[str], hooks: tuple[Hook, ...], busy_timeout: float
+) -> SqlLedger:
     from rag_memory_plugins.stores.ledger import SqlLedger, migrate_ledger
 
-    database = Database(path, busy_timeout, readers=1, migrate=migrate_ledger)
+    # In Postgres a schema of its own, as it is a file of its own elsewhere.
+    database = make_database(
+        url, busy_timeout, readers=1, migrate=migrate_ledger, schema="rag_memory_ledger"
+    )
     await database.aopen()
     ledger = SqlLedger(database, hooks)
     ledger.start()

@@ -15,11 +15,22 @@ from rag_memory_plugins.errors import InvalidInput, InvalidURL, nearest
 from rag_memory_plugins.events import Hook
 
 if TYPE_CHECKING:
-    from rag_memory_plugins.ports import FactSource, Reranker, VectorStore
+    from rag_memory_plugins.ports import FactSource, Reranker, SharedState, VectorStore
 
-__all__ = ["Options", "parse_url"]
+__all__ = ["INDEX_SCHEMES", "POSTGRES", "SHARED_SCHEMES", "Options", "parse_url"]
 
-SCHEMES: Final = ("sqlite",)
+SCHEMES: Final = ("sqlite", "postgresql")
+POSTGRES: Final = "postgresql://"
+INDEX_SCHEMES: Final = ("qdrant", "qdrant+https", "edge", "pinecone", "pgvector")
+SHARED_SCHEMES: Final = (
+    "redis",
+    "rediss",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+    "unix",
+)
 _OPTIONS: Final = ("mode",)
 
 
@@ -39,7 +50,8 @@ class Options:
     modes: Modes
     summarizer: Any
     facts: FactSource | None
-    index: VectorStore | None
+    index: VectorStore | str | None
+    shared: SharedState | str | None
 
     def check(self) -> None:
         """Raise `InvalidInput` for the first that cannot be used."""
@@ -67,6 +79,9 @@ class Options:
         if not known and not isinstance(self.summarizer, ports.Summarizer):
             remedy = "pass 'default', None or a ports.Summarizer"
             raise InvalidInput("summarizer", self.summarizer, remedy)
+        shared: Any = self.shared
+        if shared is not None and not isinstance(shared, (ports.SharedState, str)):
+            raise InvalidInput("shared", shared, "pass None, a URL or a ports.SharedState")
         _check_embedder(self.embedder)
         self._check_index()
 
@@ -76,15 +91,16 @@ class Options:
         index: Any = self.index
         if index is None:
             return
-        if not isinstance(index, ports.VectorStore):
-            remedy = "pass None or a ports.VectorStore"
+        if not isinstance(index, (ports.VectorStore, str)):
+            remedy = "pass None, a URL or a ports.VectorStore"
             if hasattr(index, "similarity_search"):
                 remedy = "wrap it: rag_memory_plugins.langchain.as_index(store)"
             elif hasattr(index, "query"):
                 remedy = "wrap it: rag_memory_plugins.llama_index.as_index(store)"
             raise InvalidInput("index", index, remedy)
         if self.embedder is None:
-            raise InvalidInput("index", index, "it needs an embedder; leave embedder= out")
+            shown = "a URL" if isinstance(index, str) else index
+            raise InvalidInput("index", shown, "it needs an embedder; leave embedder= out")
 
 
 def _check_embedder(embedder: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rag_memory_plugins.budget import TokenBudget
 from rag_memory_plugins.errors import shorten
@@ -187,15 +187,24 @@ class EraseReceipt:
 
     While another process reads an old state of the file the bytes cannot be overwritten:
     then `complete` is False and `pending` says why; the erase is retried in the background.
+
+    `removed` says how much of what went from where: messages, keywords, vectors, token vectors,
+    summaries, pins, items, calibrations, sessions, a vector store by its name, counters, caches.
+    `left` is what a second look found, by table or store; it is empty unless something is wrong, and
+    `complete` is False then. `note` says what a database server keeps that no client can reach; for
+    a file it is empty. `scope` of a tenant's erase is the tenant's key.
     """
 
     scope: str
-    level: Level
+    level: Level | Literal["tenant"]
     messages: int
     vectors: int
     pins: int
     complete: bool
     pending: str = ""
+    removed: Mapping[str, int] = field(default_factory=dict)
+    left: Mapping[str, int] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)

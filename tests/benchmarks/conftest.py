@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.conversations import Talk, read
+from benchmarks.talk_files import Talk, read
 
 TURNS = {
     "session_1": [

@@ -9,8 +9,8 @@ import pytest
 from rich.progress import Progress
 
 from benchmarks import embeddings
-from benchmarks.conversations import Question, Talk
 from benchmarks.report import BadData, Report
+from benchmarks.talk_files import Question, Talk
 from rag_memory_plugins.testing.fakes import WordEmbedder
 
 WORDS = "rag_memory_plugins.testing.fakes:WordEmbedder"

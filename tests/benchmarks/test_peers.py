@@ -12,10 +12,10 @@ import pytest
 from rich.progress import Progress
 
 from benchmarks import peers, side_by_side
-from benchmarks.conversations import Talk
 from benchmarks.report import BadData, Report
 from benchmarks.scores import KEYS
 from benchmarks.side_by_side import Stage
+from benchmarks.talk_files import Talk
 from benchmarks.vectors import AtHand
 from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.testing.fakes import WordEmbedder

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.conversations import Question, Talk
 from benchmarks.intervals import by_group, by_row
 from benchmarks.recall import put_bounds
 from benchmarks.report import Report
 from benchmarks.scores import KEYS, Lines, among, first_sessions, line
+from benchmarks.talk_files import Question, Talk
 from rag_memory_plugins.tokens import make_counter
 
 SESSION_OF = {f"{session}{turn}": session for session in "abcdefghijkl" for turn in "12"}

@@ -106,3 +106,42 @@ class WithoutIds(Plain):
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         found = self.inner.get_by_ids(ids)
         return [document.model_copy(update={"id": None}) for document in found]
+
+
+class Exacting(InMemoryVectorStore):
+    """Refuses an id it holds, one it does not and one given twice, as FAISS does; fails once."""
+
+    fail = False
+
+    def add_documents(
+        self, documents: list[Document], ids: list[str] | None = None, **kwargs: Any
+    ) -> list[str]:
+        if set(ids or ()) & self.store.keys():
+            raise ValueError("tried to add ids that are there already")
+        once(ids)
+        added = super().add_documents(documents, ids=ids, **kwargs)
+        if self.fail:
+            self.fail = False
+            raise ConnectionError("reset")
+        return added
+
+    async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
+        return self.add_documents(documents, **kwargs)
+
+    def delete(self, ids: Sequence[str] | None = None, **kwargs: Any) -> None:
+        if not set(ids or ()) <= self.store.keys():
+            raise ValueError("some of these ids do not exist")
+        once(ids)
+        super().delete(ids, **kwargs)
+
+    async def adelete(self, ids: Sequence[str] | None = None, **kwargs: Any) -> None:
+        self.delete(ids, **kwargs)
+
+    async def aget_by_ids(self, ids: Sequence[str]) -> list[Document]:
+        once(ids)
+        return self.get_by_ids(ids)
+
+
+def once(ids: Sequence[str] | None) -> None:
+    if not ids or len(set(ids)) < len(ids):
+        raise ValueError(f"expected unique ids, one or more: {ids}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.langchain import as_index
 from rag_memory_plugins.stores import mirrored
 from rag_memory_plugins.testing.fakes import WordEmbedder
+from tests.langchain.stores import Exacting
 
 PLACES = ["Lisbon", "Oslo", "Quito", "Cairo", "Delhi"]
 THINGS = ["bicycle", "piano", "kettle", "ladder", "violin", "carpet"]
@@ -147,34 +148,6 @@ def test_two_memories_share_a_store_and_nothing_in_it(
             if name == "two":
                 conversation.erase()
     assert len(store.store) == len(SAID)
-
-
-class Exacting(InMemoryVectorStore):
-    """A store that refuses an id it holds and one it does not, as FAISS does; `fail` once."""
-
-    fail = False
-
-    def add_documents(
-        self, documents: list[Document], ids: list[str] | None = None, **kwargs: Any
-    ) -> list[str]:
-        if set(ids or ()) & self.store.keys():
-            raise ValueError("tried to add ids that are there already")
-        added = super().add_documents(documents, ids=ids, **kwargs)
-        if self.fail:
-            self.fail = False
-            raise ConnectionError("reset")
-        return added
-
-    async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
-        return self.add_documents(documents, **kwargs)
-
-    def delete(self, ids: Sequence[str] | None = None, **kwargs: Any) -> None:
-        if not set(ids or ()) <= self.store.keys():
-            raise ValueError("some of these ids do not exist")
-        super().delete(ids, **kwargs)
-
-    async def adelete(self, ids: Sequence[str] | None = None, **kwargs: Any) -> None:
-        self.delete(ids, **kwargs)
 
 
 def test_a_batch_is_put_again_into_a_store_that_refuses_ids_it_holds(tmp_path: Path) -> None:

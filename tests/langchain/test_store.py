@@ -533,16 +533,16 @@ def test_what_is_replaced_or_deleted_is_in_no_file(tmp_path, how):
 
 
 def test_overwrites_cut_the_log_of_writes_once_and_not_each(tmp_path, monkeypatch):
-    from rag_memory_plugins.stores.database import Database
+    from rag_memory_plugins.stores.sqlite import SqliteDatabase
 
     cuts = []
-    whole = Database.acheckpoint
+    whole = SqliteDatabase.acheckpoint
 
     async def counted(self):
         cuts.append(1)
         return await whole(self)
 
-    monkeypatch.setattr(Database, "acheckpoint", counted)
+    monkeypatch.setattr(SqliteDatabase, "acheckpoint", counted)
     with open_memory(tmp_path / "memory.db", embedder=None, background=False) as memory:
         store = TenantStore(memory, "acme")
         for at in range(30):

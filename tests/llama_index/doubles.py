@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +21,8 @@ from llama_index.core.vector_stores.types import (
 from llama_index.core.vector_stores.utils import node_to_metadata_dict
 from pydantic import PrivateAttr
 
+from tests.installed import installed
+
 try:
     from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 except ImportError:  # core before 0.14
@@ -29,9 +30,7 @@ except ImportError:  # core before 0.14
         _build_metadata_filter_fn as build_metadata_filter_fn,
     )
 
-INSTALLED = importlib.util.find_spec("qdrant_client") is not None and (
-    importlib.util.find_spec("llama_index.vector_stores") is not None
-)
+INSTALLED = installed("qdrant_client") and installed("llama_index.vector_stores.qdrant")
 needs_qdrant = pytest.mark.skipif(
     not INSTALLED,
     reason="llama-index-vector-stores-qdrant is not installed; pip install --group peers",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from llama_index.core.schema import TextNode
@@ -14,7 +14,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from rag_memory_plugins import Conversation, Memory, Message, open_memory
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.llama_index import as_index
-from rag_memory_plugins.stores import mirrored
+from rag_memory_plugins.stores import mirrored, points
 from rag_memory_plugins.testing.fakes import WordEmbedder
 from tests.llama_index.listening import listening
 
@@ -110,6 +110,61 @@ def test_a_store_that_forgets_its_filters_shows_nobody_elses(tmp_path: Path) -> 
             found = conversation.search("a piano", limit=30)
     assert {hit.message.content.rpartition(" ")[2] for hit in found.hits} == {"(bob)"}
     assert any("were not the user's" in event.reason for event in events.named("DegradeEvent"))
+
+
+class Stumbling(SimpleVectorStore):
+    """A store that deletes none of several nodes when it holds one of them not."""
+
+    def delete_nodes(self, node_ids: list[str] | None = None, *args: Any, **given: Any) -> None:
+        if set(node_ids or ()) - self.data.embedding_dict.keys():
+            raise KeyError("id not found")
+        super().delete_nodes(node_ids, *args, **given)
+
+
+def test_a_node_that_is_not_found_does_not_pass_for_all_of_them_erased(tmp_path: Path) -> None:
+    store = Stumbling()
+    with open_memory(
+        tmp_path / "memory.db",
+        embedder=WordEmbedder(),
+        index=as_index(store),
+        background=False,
+        drain_seconds=0,
+    ) as memory:
+        conversation = fill(memory)
+        store.data.embedding_dict.popitem()
+        receipt = conversation.erase()
+    assert not receipt.complete
+    assert "id not found" in receipt.pending
+
+
+class Filterless(SimpleVectorStore):
+    """A store that takes no filters, as FAISS."""
+
+    asked: ClassVar[list[int]] = []
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        if query.filters is not None:
+            raise ValueError("Metadata filters not implemented")
+        self.asked.append(query.similarity_top_k)
+        return super().query(query, **kwargs)
+
+
+def test_of_a_store_without_filters_more_is_looked_through_until_there_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrored, "PROPOSED", 2)
+    monkeypatch.setattr(points, "OVER", 2)
+    monkeypatch.setattr(Filterless, "asked", [])
+    index = as_index(Filterless(), filters=False)
+    with open_memory(tmp_path / "memory.db", embedder=WordEmbedder(), index=index) as memory:
+        fill(memory, "globex")
+        conversation = fill(memory, user="bob")
+        with listening() as events:
+            found = conversation.search("the violin of Cairo", limit=5)
+    assert found.hits[0].message.content == "In Cairo I bought a violin. (bob)"
+    assert not found.degraded
+    assert events.named("DegradeEvent") == []
+    assert Filterless.asked == [40, 80]  # of 60 there are
 
 
 class Undeletable(SimpleVectorStore):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rag_memory_plugins.chat import ChatRequest
-from rag_memory_plugins.errors import BadRequest, ProviderLimited
+from rag_memory_plugins.errors import BadRequest, InvalidInput, ProviderLimited
 from rag_memory_plugins.router.models import Capabilities, Model
 from rag_memory_plugins.router.router import Router
 from rag_memory_plugins.testing.models import ScriptedModel
@@ -67,3 +67,17 @@ def test_an_entry_knows_of_itself_what_its_chat_says_unless_you_say_otherwise():
     assert (entry.window, entry.capabilities.vision) == (4_000, True)
     assert (told.window, told.capabilities.vision) == (9, False)
     assert Model(ScriptedModel()).capabilities == Capabilities()
+
+
+async def test_an_id_that_runs_is_refused_and_its_decision_stays_the_first_ones():
+    router = routed()
+    request = ChatRequest(HELLO)
+
+    async def ask(attempt, seconds):
+        with pytest.raises(InvalidInput, match="a request of this id runs"):
+            await router.aroute(request, ask)
+        await attempt.asettle("ok")
+
+    await router.aroute(request, ask)
+    decision = router.explain(request.id)
+    assert (decision.outcome, [each.model for each in decision.attempts]) == ("answered", ["a"])

@@ -19,7 +19,7 @@ from rag_memory_plugins.errors import (
     StoreReadOnly,
     UnknownArgument,
 )
-from rag_memory_plugins.stores.database import translated
+from rag_memory_plugins.stores.sqlite import translated
 from rag_memory_plugins.testing.fakes import WordEmbedder
 
 

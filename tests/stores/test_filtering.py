@@ -1,4 +1,4 @@
-"""Filters on the SQLite engine: exactly what `Filter.matches` says, inside one user's wall."""
+"""Filters on SQLite and on Postgres: exactly what `Filter.matches` says, inside one user's wall."""
 
 from __future__ import annotations
 
@@ -18,79 +18,39 @@ from rag_memory_plugins import Filter, Hit, Message, ToolCall, open_memory
 from rag_memory_plugins.errors import InvalidFilter, InvalidMessage, InvalidQuery, StoreReadOnly
 from rag_memory_plugins.stores.filtering import seqs
 from rag_memory_plugins.testing.fakes import WordEmbedder
+from rag_memory_plugins.testing.filters import (
+    KEYS,
+    NUMBERS,
+    TEXTS,
+    filters,
+    operations,
+    stored,
+    turns,
+)
 
 LONG = os.environ.get("RAG_MEMORY_LONG") == "1"
 NOON = datetime(2026, 5, 8, 12, tzinfo=timezone.utc)
 
-KEYS = [
-    "a", "A", "a.b", "$", "$.a", "a[0]", 'a"b', "a\\", "a\\u0062", "", " ", "'", "metadata", "%", "_",
-    "caf\u00e9", "cafe\u0301", "\U0001f600", "a\nb", "a\x7f", "tool_calls", '": 1, "a',
-]  # fmt: skip
-NUMBERS = [
-    0, 1, -1, 5, 5.0, 4.5, 0.1, 0.1 + 0.2, 0.3, -0.0, 1e300, 1.7976931348623157e308, 5e-324, 1e-320,
-    2**53, 2**53 + 1, 2.0**53, 2**63 - 1, 2**63, 2**63 + 1, 2.0**63, -(2**63) - 1, 10**30, 10**400,
-    1 - 2**-53, 1.0000000001,
-]  # fmt: skip
-TEXTS = [
-    "a", "A", "b", "", "5", "true", "null", "[1]", '{"b": 1}', "'", '"', "\\", "a\nb", "\x01", "%",
-    "\u00e9", "e\u0301", "\uffff", "\U0001f600", "' OR 1=1 --", '"a": 1',
-]  # fmt: skip
-SESSIONS = ["monday", "Monday", "%", "caf\u00e9", "cafe\u0301"]
-
-numbers = st.sampled_from(NUMBERS) | st.floats(allow_nan=False, allow_infinity=False)
-texts = st.sampled_from(TEXTS) | st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=4
-)
-scalars = numbers | texts | st.booleans() | st.none()
-stored = scalars | st.lists(scalars, max_size=2) | st.dictionaries(st.sampled_from(KEYS), scalars)
-moments = st.integers(-3, 3).map(lambda n: NOON + timedelta(microseconds=n))
-
-operations = st.one_of(
-    st.tuples(st.sampled_from(["eq", "ne"]), scalars),
-    st.tuples(st.sampled_from(["gt", "gte", "lt", "lte"]), numbers | texts),
-    st.tuples(st.sampled_from(["in", "not_in"]), st.lists(scalars, max_size=4)),
-    st.tuples(st.just("exists"), st.booleans()),
-)
-leaves = st.one_of(
-    st.builds(
-        lambda key, operation: Filter(metadata={key: dict([operation])}),
-        st.sampled_from(KEYS),
-        operations,
-    ),
-    st.builds(lambda moment: Filter(since=moment), moments),
-    st.builds(lambda moment: Filter(until=moment), moments),
-    st.builds(
-        lambda roles: Filter(roles=roles), st.sets(st.sampled_from(["user", "assistant", "system"]))
-    ),
-    st.builds(lambda names: Filter(names=names), st.lists(st.sampled_from(["Ann", "ann"]))),
-    st.builds(lambda names: Filter(sessions=names), st.lists(st.sampled_from(SESSIONS))),
-    st.builds(lambda ids: Filter(ids=ids), st.lists(st.sampled_from(["m0", "m1", "M1", "m"]))),
-    st.just(Filter()),
-)
-filters = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        st.tuples(inner, inner).map(lambda pair: pair[0] & pair[1]),
-        st.tuples(inner, inner).map(lambda pair: pair[0] | pair[1]),
-        inner.map(lambda one: ~one),
-    ),
-    max_leaves=6,
-)
-turns = st.tuples(
-    st.sampled_from(SESSIONS),
-    st.sampled_from(["user", "assistant"]),
-    st.sampled_from([None, "Ann", "ann"]),
-    moments,
-    st.dictionaries(st.sampled_from(KEYS), stored, max_size=4),
-)
 _users = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def memory(tmp_path_factory):
+def on_sqlite(tmp_path_factory):
     path = tmp_path_factory.mktemp("filtering") / "memory.db"
     with open_memory(path, embedder=WordEmbedder(), background=False, drain_seconds=0) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def on_postgres(postgres):
+    url = postgres.url(postgres.create_database())
+    with open_memory(url, embedder=WordEmbedder(), background=False, drain_seconds=0) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=["on_sqlite", "on_postgres"])
+def memory(request):
+    return request.getfixturevalue(request.param)
 
 
 def fill(memory, said, user):
@@ -114,13 +74,24 @@ def places(hits):
     return [(hit.session, hit.message) for hit in hits]
 
 
-@settings(
-    max_examples=1000 if LONG else 50, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
+stories = given(
     said=st.lists(turns, min_size=1, max_size=8), wheres=st.lists(filters, min_size=8, max_size=8)
 )
-def test_every_door_takes_exactly_what_matches(memory, said, wheres):
+
+
+@settings(max_examples=1000 if LONG else 50)
+@stories
+def test_every_door_takes_exactly_what_matches(on_sqlite, said, wheres):
+    check_every_door(on_sqlite, said, wheres)
+
+
+@settings(max_examples=300 if LONG else 8)
+@stories
+def test_every_door_takes_exactly_what_matches_on_postgres(on_postgres, said, wheres):
+    check_every_door(on_postgres, said, wheres)
+
+
+def check_every_door(memory, said, wheres):
     user = f"ann{next(_users)}"
     stored = fill(memory, said, user)
     fill(memory, said, f"{user}-other")
@@ -178,6 +149,23 @@ def test_every_pair_of_awkward_numbers_is_compared_as_python_does(memory, operat
         assert len(eve.find(~where)) == len(NUMBERS) - len(expected)
 
 
+def test_fields_asked_together_and_a_row_that_may_hold_a_nul_are_decided_exactly(memory):
+    gil = memory.conversation("acme", "gil", "monday")
+    gil.add([Message("user", "x", id=f"m{n}", metadata={"n": n, "odd": n % 2}) for n in range(6)])
+    call = ToolCall("c1", "read", '{"text": "\\u0000"}')
+    gil.add(Message("assistant", "", id="call", tool_calls=(call,), metadata={"n": 3, "odd": 1}))
+    gil.add(Message("user", "x", id="path", metadata={"n": 3, "odd": 1, "file": "C:\\u0000"}))
+    for where in (
+        Filter(metadata={"n": {"gte": 3}, "odd": 1}),
+        Filter(metadata={"n": 3}) & Filter(metadata={"file": {"exists": False}}),
+        Filter(metadata={"file": "C:\\u0000"}) | Filter(metadata={"odd": {"ne": 1}}),
+    ):
+        for one in (where, ~where):
+            expected = [m.id for m in gil.messages() if one.matches(m, "monday")]
+            assert [hit.message.id for hit in gil.find(one)] == expected
+            assert 0 < len(expected) < 8
+
+
 def test_large_and_deep_filters_are_exact_too(memory):
     cat = memory.conversation("acme", "cat", "monday")
     cat.add([Message("user", "x", id=f"m{n}", metadata={"n": n, "a": 0}) for n in range(300)])
@@ -192,8 +180,8 @@ def test_large_and_deep_filters_are_exact_too(memory):
         assert 0 < len(expected) < 300
 
 
-def test_a_long_list_of_awkward_texts_is_compared_as_python_does(memory):
-    dan = memory.conversation("acme", "dan", "monday")
+def test_a_long_list_of_awkward_texts_is_compared_as_python_does(on_sqlite):
+    dan = on_sqlite.conversation("acme", "dan", "monday")
     awkward = [text for text in TEXTS if text]
     dan.add([Message("user", "x", id=text, name=text) for text in awkward])
     others = [f"m{n}" for n in range(100)]

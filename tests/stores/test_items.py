@@ -83,7 +83,7 @@ def test_a_search_of_an_older_state_still_finds_what_was_replaced_since(tmp_path
         index = memory.index
         query = index.database.aread
 
-        async def between(unit):
+        async def between(unit, whose):
             """The search's snapshot is taken; then another replaces the item, and searches."""
 
             def first(connection):
@@ -92,7 +92,7 @@ def test_a_search_of_an_older_state_still_finds_what_was_replaced_since(tmp_path
                 assert done.wait(10)
                 return unit(connection)
 
-            return await query(first)
+            return await query(first, whose)
 
         import asyncio
         import threading

@@ -34,9 +34,11 @@ def path(tmp_path):
     return tmp_path / "ledger.db"
 
 
-@pytest.fixture
-def ledger(path):
-    with open_ledger(path) as ledger:
+@pytest.fixture(params=["sqlite", "postgres"])
+def ledger(request):
+    """A ledger in a file, and one in a database."""
+    place = request.getfixturevalue("path" if request.param == "sqlite" else "log_url")
+    with open_ledger(place) as ledger:
         yield ledger
 
 
@@ -89,7 +91,8 @@ def test_an_unknown_column_is_refused(ledger):
         ledger.totals(by=("tenants",))
 
 
-def test_entries_reach_the_file_within_a_second_by_themselves(ledger, path):
+def test_entries_reach_the_file_within_a_second_by_themselves(path):
+    ledger = open_ledger(path)
     ledger.record(ENTRY)
 
     async def wait():
@@ -100,6 +103,7 @@ def test_entries_reach_the_file_within_a_second_by_themselves(ledger, path):
 
     asyncio.run(asyncio.wait_for(wait(), 10))
     assert rows(path) == 1
+    ledger.close()
 
 
 def rows(path):
@@ -166,13 +170,13 @@ def test_what_cannot_be_written_waits_and_is_told(path):
 
 
 def test_over_the_bound_the_oldest_go_and_it_is_told(path):
-    from rag_memory_plugins.stores.database import Database
     from rag_memory_plugins.stores.ledger import SqlLedger, migrate_ledger
+    from rag_memory_plugins.stores.sqlite import SqliteDatabase
 
     events = []
 
     async def story():
-        database = Database(path, readers=1, migrate=migrate_ledger)
+        database = SqliteDatabase(path, readers=1, migrate=migrate_ledger)
         await database.aopen()
         ledger = SqlLedger(database, (events.append,), most_waiting=3)
         for number in range(5):

@@ -30,7 +30,7 @@ class Shelf:
         self.answer = None
         self.late = None
 
-    async def aopen(self, log, dimension):
+    async def aopen(self, log, fingerprint, dimension):
         self.log = log
 
     async def aput(self, points):
@@ -278,6 +278,90 @@ def test_a_store_of_another_name_gets_everything_without_embedding_again(opened,
     assert embedder.calls == 0
 
 
+def test_a_store_that_was_made_anew_gets_everything_at_once(opened):
+    shelf = Shelf("shelf#1")
+    memory = opened(embedder=WordEmbedder(), index=shelf)
+    fill(memory)
+    before = set(shelf.held)
+    shelf.held, shelf.name = {}, "shelf#2"
+    memory.settle()
+    assert set(shelf.held) == before
+
+
+def test_a_store_that_is_made_anew_under_a_put_gets_that_batch_again(opened):
+    shelf = Shelf("shelf#1")
+    memory = opened(embedder=WordEmbedder(), index=shelf)
+
+    async def lost():
+        shelf.name = "shelf#2"
+
+    shelf.before_put = lost
+    fill(memory, said=SAID[:5])
+    memory.settle()
+    shelf.held = {}
+    shelf.name = "shelf#3"
+    memory.settle()
+    assert len(shelf.held) == 5
+
+
+def test_a_store_that_was_made_anew_is_known_when_it_is_opened(opened):
+    memory = opened(embedder=WordEmbedder(), index=Shelf("shelf#1"))
+    place = fill(memory)
+    memory.close()
+    embedder, anew = WordEmbedder(), Shelf("shelf#2")
+    memory = opened(embedder=embedder, index=anew)
+    memory.settle()
+    assert (len(anew.held), embedder.calls) == (len(SAID), 0)
+    assert memory.conversation("acme", "ann", place.namespace.session).erase().complete
+    assert anew.held == {}
+
+
+def test_a_store_whose_mark_is_not_known_yet_keeps_its_place(opened):
+    memory = opened(embedder=WordEmbedder(), index=Shelf("shelf#1"))
+    fill(memory)
+    memory.close()
+    later = Shelf("shelf")
+    memory = opened(embedder=WordEmbedder(), index=later)
+    memory.settle()
+    later.name = "shelf#1"
+    memory.settle()
+    assert later.held == {}
+
+
+def test_what_was_put_before_a_store_was_made_anew_by_another_is_not_counted(opened):
+    shelf = Shelf("shelf#1")
+    memory = opened(embedder=WordEmbedder(), index=shelf)
+    fill(memory)
+    other = Shelf("shelf#2")
+
+    async def opened_elsewhere():
+        await second.index.aopen()
+        shelf.before_put = sees
+
+    async def sees():
+        shelf.name, shelf.held = other.name, other.held
+
+    second = opened(embedder=WordEmbedder(), index=Shelf("shelf#1"))
+    second.index.store = other
+    memory.conversation("acme", "ann", "monday").add("The dentist moved to Thursday")
+    shelf.before_put = opened_elsewhere
+    memory.settle()
+    second.settle()
+    assert len(other.held) == len(SAID) + 1
+
+
+def test_names_that_differ_in_case_are_other_stores(opened):
+    memory = opened(embedder=WordEmbedder(), index=Shelf("shelf#1"))
+    fill(memory)
+    memory.close()
+    upper = Shelf("SHELF#1")
+    opened(embedder=WordEmbedder(), index=upper).settle()
+    memory = opened(embedder=WordEmbedder(), index=Shelf("shelf#1"))
+    memory.settle()
+    assert memory.index.store.held == {}
+    assert len(upper.held) == len(SAID)
+
+
 def test_a_rebuild_puts_every_vector_again(memory, shelf):
     fill(memory)
     before = set(shelf.held)
@@ -319,7 +403,7 @@ def test_an_index_without_an_embedder_is_refused(opened, shelf):
 
 
 def test_an_index_that_is_no_vector_store_is_refused(opened):
-    with pytest.raises(InvalidInput, match=r"pass None or a ports\.VectorStore"):
+    with pytest.raises(InvalidInput, match=r"pass None, a URL or a ports\.VectorStore"):
         opened(embedder=WordEmbedder(), index=object())
 
 

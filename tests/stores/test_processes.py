@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+
+import pytest
 
 from rag_memory_plugins import open_memory
+from tests.stores.forks import IMPORTS, said_by
 
 PROCESSES, THREADS, TURNS = 8, 8, 12
 
 WORKER = """
-import sys, threading
-from rag_memory_plugins import open_memory
-from rag_memory_plugins.testing.fakes import WordEmbedder
-path, process, threads, turns = sys.argv[1], *map(int, sys.argv[2:])
+import threading
+path, process, threads, turns = sys.argv[2], number, *map(int, sys.argv[3:])
 errors = []
 memory = open_memory(path, embedder=WordEmbedder())
 def work(thread):
@@ -37,17 +37,12 @@ sys.exit(1 if errors else 0)
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_eight_processes_of_eight_threads_write_and_search_one_file(tmp_path):
     path = tmp_path / "memory.db"
-    command = [sys.executable, "-c", WORKER, str(path)]
-    workers = [
-        subprocess.Popen(
-            [*command, str(number), str(THREADS), str(TURNS)], stderr=subprocess.PIPE, text=True
-        )
-        for number in range(PROCESSES)
-    ]
-    errors = [worker.communicate()[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * PROCESSES, "\n".join(errors)
+    (tmp_path / "said").mkdir()
+    counts = (str(THREADS), str(TURNS))
+    said_by(PROCESSES, WORKER, str(path), *counts, imports=IMPORTS, folder=tmp_path / "said")
     with open_memory(path, embedder=None, background=False) as memory:
         for process in range(PROCESSES):
             for thread in range(THREADS):

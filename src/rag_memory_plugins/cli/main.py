@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rag_memory_plugins.cli import demo, doctor, reading, writing
+from rag_memory_plugins.cli import demo, doctor, moving, reading, writing
 from rag_memory_plugins.cli.options import DEBUG, Debug
 from rag_memory_plugins.errors import RagMemoryError
 
@@ -67,6 +67,9 @@ app.command("stats")(reading.stats)
 app.command("export")(reading.export)
 app.command("erase")(writing.erase)
 app.command("rebuild")(writing.rebuild)
+app.command("migrate")(moving.migrate)
+app.command("reembed")(moving.reembed)
+app.command("drop-index")(moving.drop_index)
 app.command("doctor")(doctor.doctor)
 
 

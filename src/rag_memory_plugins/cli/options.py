@@ -25,7 +25,7 @@ def _remember_debug(context: typer.Context, value: bool) -> None:
 
 Level = Literal["session", "user"]
 Db = Annotated[
-    str, typer.Option("--db", metavar="PATH", help="Database: a path or sqlite:/// URL.")
+    str, typer.Option("--db", metavar="PATH", help="A path, sqlite:/// or postgresql:// URL.")
 ]
 Tenant = Annotated[str, typer.Option("--tenant", help="Whose memory: the tenant.")]
 User = Annotated[str, typer.Option("--user", help="Whose memory: the user inside the tenant.")]
@@ -37,15 +37,17 @@ Debug = Annotated[
 ]
 
 
-def open_existing(db: str, *, embedder: Literal["default"] | None = "default") -> Memory:
+def open_existing(
+    db: str, *, embedder: Literal["default"] | None = "default", index: str | None = None
+) -> Memory:
     """A memory whose file is there already: a misspelt path must not make an empty one.
 
     Nothing is embedded in the background: a command ends when its answer is there.
     """
     from rag_memory_plugins.opening import open_memory
-    from rag_memory_plugins.options import parse_url
+    from rag_memory_plugins.options import POSTGRES, parse_url
 
-    path: Path = parse_url(db)[0]
-    if not path.exists():
+    path: Path | None = None if db.startswith(POSTGRES) else parse_url(db)[0]
+    if path is not None and not path.exists():
         raise InvalidURL("--db", db, "there is no such file; `rag-memory import FILE` makes one")
-    return open_memory(db, embedder=embedder, background=False, drain_seconds=0.0)
+    return open_memory(db, embedder=embedder, index=index, background=False, drain_seconds=0.0)

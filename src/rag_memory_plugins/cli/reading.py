@@ -134,14 +134,22 @@ def stats(
 ) -> None:
     """Count what is stored.
 
-    Of one user, or without --tenant and --user of everybody in the file.
+    Of one user, with --tenant alone of a tenant, or of everybody in the file.
     """
+    from rag_memory_plugins.admin.admin import Admin, stats_json
     from rag_memory_plugins.cli import output
     from rag_memory_plugins.namespace import Scope
 
-    if (tenant is None) != (user is None):
-        missing = "--user" if user is None else "--tenant"
-        raise typer.BadParameter("give both --tenant and --user, or neither", param_hint=missing)
+    if tenant is None and user is not None:
+        raise typer.BadParameter("a user is one of a tenant: name it", param_hint="--tenant")
+    if tenant is not None and user is None:
+        with open_existing(db, embedder=None) as memory:
+            told = stats_json(Admin(memory).tenant(tenant))
+        if json:
+            output.print_json(told)
+        else:
+            output.console().print(output.facts(told), "")
+        return
     with open_existing(db, embedder=None) as memory:
         if tenant is not None and user is not None:
             scopes = {Scope(tenant, user).key: memory.conversation(tenant, user, _ANY)}
@@ -160,7 +168,9 @@ def stats(
 
 def export(
     tenant: Tenant,
-    user: User,
+    user: Annotated[
+        str | None, typer.Option("--user", help="Of this user; without it of the whole tenant.")
+    ] = None,
     db: Db = "memory.db",
     session: Annotated[
         str | None, typer.Option("--session", help="Only this conversation.")
@@ -177,6 +187,11 @@ def export(
     """
     from rag_memory_plugins.cli import output
 
+    if user is None:
+        if session is not None:
+            raise typer.BadParameter("a session is one of a user: name it", param_hint="--user")
+        _export_tenant(tenant, db, output_file, json=json)
+        return
     with open_existing(db, embedder=None) as memory:
         conversation = memory.conversation(tenant, user, session if session is not None else _ANY)
         rows = conversation.export("user" if session is None else "session")
@@ -193,6 +208,30 @@ def export(
     else:
         for row in rows:
             output.print_json(row)
+
+
+def _export_tenant(tenant: str, db: str, output_file: Path | None, *, json: bool) -> None:
+    """Write out a whole tenant line by line, however much that is."""
+    from rag_memory_plugins.admin.admin import Admin
+    from rag_memory_plugins.cli import output
+
+    if json:
+        raise typer.BadParameter("a whole tenant comes line by line", param_hint="--json")
+    with open_existing(db, embedder=None) as memory:
+        rows = Admin(memory).export(tenant)
+        if output_file is None:
+            for row in rows:
+                output.print_json(row)
+            return
+        count = 0
+        try:
+            with output_file.open("w", encoding="utf-8") as stream:
+                for count, row in enumerate(rows, 1):  # noqa: B007  # how many there were
+                    _write(stream, [row], as_list=False)
+        except OSError as error:
+            got = error.strerror or str(error)
+            raise InvalidFile("--output", str(output_file), f"cannot be written: {got}") from error
+    output.console(stderr=True).print(f"{count} messages and items written to {output_file}")
 
 
 def _filter(

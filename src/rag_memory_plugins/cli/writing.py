@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rag_memory_plugins.cli.options import Db, Debug, Json, Level, Tenant, User, open_existing
+from rag_memory_plugins.cli.options import Db, Debug, Json, Tenant, open_existing
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -85,13 +85,19 @@ def import_(
 
 def erase(
     tenant: Tenant,
-    user: User,
+    user: Annotated[
+        str | None, typer.Option("--user", help="The user; with --level tenant nobody.")
+    ] = None,
     session: Annotated[
         str | None, typer.Option("--session", help="The conversation, with --level session.")
     ] = None,
     level: Annotated[
-        Level, typer.Option("--level", help="One session, or all that the user stored.")
+        Literal["session", "user", "tenant"],
+        typer.Option("--level", help="One session, all of the user, or all of the tenant."),
     ] = "session",
+    index: Annotated[
+        str | None, typer.Option("--index", help="Vector store the memory is opened with.")
+    ] = None,
     db: Db = "memory.db",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Json = False,
@@ -99,28 +105,44 @@ def erase(
 ) -> None:
     """Erase a conversation for good.
 
-    Or, with --level user, all that the user stored; from every file. Asks first.
+    Or, with --level user, all that the user stored, with --level tenant all of the tenant; from
+    every file. Asks first.
     """
+    from rag_memory_plugins.admin.admin import Admin
     from rag_memory_plugins.cli import output
 
+    if level == "tenant" and (user is not None or session is not None):
+        raise typer.BadParameter("--level tenant erases all of them", param_hint="--user")
+    if level != "tenant" and user is None:
+        raise typer.BadParameter("name the user, or pass --level tenant", param_hint="--user")
     if level == "session" and session is None:
         raise typer.BadParameter("name it, or pass --level user", param_hint="--session")
     if level == "user" and session is not None:
         raise typer.BadParameter("--level user erases all of them", param_hint="--session")
-    with open_existing(db, embedder=None) as memory:
-        conversation = memory.conversation(tenant, user, "all" if session is None else session)
+    with open_existing(db, embedder=None if index is None else "default", index=index) as memory:
         what = f"everything of {user!r}" if session is None else f"session {session!r} of {user!r}"
         if not yes:
+            what = "everything" if level == "tenant" else what
             typer.confirm(f"Erase {what}, tenant {tenant!r}, for good?", abort=True, err=True)
-        receipt = conversation.erase(level)
+        if level == "tenant" or user is None:
+            receipt = Admin(memory).erase(tenant)
+        else:
+            place = memory.conversation(tenant, user, "all" if session is None else session)
+            receipt = place.erase("user" if session is None else "session")
     if json:
         output.print_json(output.stats_json(receipt))
         return
-    done = "no byte is left" if receipt.complete else f"pending: {receipt.pending}"
+    done = (
+        ("no row is left" if receipt.note else "no byte is left")
+        if receipt.complete
+        else f"pending: {receipt.pending}"
+    )
     output.console().print(
         f"erased {receipt.messages} messages, {receipt.vectors} vectors, {receipt.pins} pins; "
         f"{output.printable(done)}"
     )
+    if receipt.note:
+        output.console().print(output.printable(receipt.note))
 
 
 def rebuild(db: Db = "memory.db", json: Json = False, _debug: Debug = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from langchain_core.documents import Document
@@ -22,8 +23,6 @@ __all__ = ["StoreOfTexts", "as_index"]
 Equal: TypeAlias = Callable[[Mapping[str, str]], Any]
 """Metadata that a document must have -> a filter of the store's by which it does."""
 
-OVER: Final = 8
-"""How many times as many are asked for, of a store that cannot be asked for one user's alone."""
 ID: Final = "rag_memory_id"
 """Metadata key of a document's name: not every store gives documents back with their ids."""
 
@@ -46,35 +45,44 @@ class StoreOfTexts(Bridge):
 
     async def aput(self, points: Sequence[Point]) -> None:
         """Keep points; each takes the place of the one before it."""
-        documents = []
+        self.check_open()
+        documents = {}  # by name: some stores refuse a batch that holds one twice
         for point in points:
             name = point_id(self.log, point.scope, point.seq, 0)
             metadata = {**named(self.log, point.scope, point.session), ID: name}
-            documents.append(Document(id=name, page_content=point.text, metadata=metadata))
+            documents[name] = Document(id=name, page_content=point.text, metadata=metadata)
         if documents:
-            ids = [str(document.id) for document in documents]
+            ids = list(documents)
             async with self.one:
                 # Some stores refuse an id that they hold: a batch that was not acknowledged.
                 await self._delete(await self._held(ids) or [])
-                await self._store.aadd_documents(documents, ids=ids)
+                await self._store.aadd_documents(list(documents.values()), ids=ids)
 
     async def anearest(
         self, scope: Scope, text: str, vector: Vectors, limit: int, session: str | None = None
     ) -> list[int]:
         """Seqs of about `limit` of the user's messages, best first."""
+        self.check_open()
         wanted = named(self.log, scope, session)
-        given: dict[str, Any] = {"k": limit * OVER}
-        if self._equal is not None:
-            given = {"k": limit, self._argument: self._equal(wanted)}
-        async with self.one:
-            found = await self._store.asimilarity_search(text, **given)
-        mine = [item for item in found if wanted.items() <= item.metadata.items()]
-        names = [str(document.metadata.get(ID)) for document in mine]
-        return seqs_of(names, self.log, scope)[0][:limit]
+
+        async def search(most: int, **given: Any) -> tuple[list[int], int]:
+            async with self.one:
+                found = await self._store.asimilarity_search(text, k=most, **given)
+            mine = [item for item in found if wanted.items() <= item.metadata.items()]
+            names = [str(document.metadata.get(ID)) for document in mine]
+            return seqs_of(names, self.log, scope)[0], len(found)
+
+        if self._equal is None:
+            return await self.awider(limit, search)
+        seqs, _ = await search(limit, **{self._argument: self._equal(wanted)})
+        return seqs[:limit]
 
     async def aremove(self, points: Sequence[RemovedPoint]) -> None:
         """Let go of points."""
-        ids = [point_id(self.log, point.scope, point.seq, 0) for point in points]
+        self.check_open()
+        ids = self.ids_of(replace(point, pieces=1) for point in points)
+        if not ids:
+            return  # some take no id for all there are
         async with self.one:
             held = await self._held(ids)
             # Some refuse an id that they do not hold: what was erased before it was put.

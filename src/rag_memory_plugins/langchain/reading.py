@@ -10,17 +10,11 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
 
 from rag_memory_plugins.chat import Delta, ToolPiece, Usage
+from rag_memory_plugins.router.finishing import finish_word
 
 __all__ = ["Reading", "reasoning_of", "usage_metadata", "usage_of"]
 
 _REASONS: Final = ("finish_reason", "stop_reason", "done_reason")
-_FINISHES: Final = {
-    "end_turn": "stop", "stop_sequence": "stop", "eos": "stop", "complete": "stop",
-    "pause_turn": "stop", "max_tokens": "length", "max_output_tokens": "length",
-    "model_length": "length", "tool_use": "tool_calls", "function_call": "tool_calls",
-    "refusal": "content_filter", "safety": "content_filter", "prohibited_content": "content_filter",
-    "blocklist": "content_filter", "guardrail_intervened": "content_filter",
-}  # fmt: skip
 
 
 class Reading:
@@ -77,8 +71,7 @@ class Reading:
         reason = next((said[key] for key in _REASONS if said.get(key)), None)
         if reason is not None:
             self.said_finish = True
-            plain = str(getattr(reason, "name", reason)).lower()
-            self._finish = _FINISHES.get(plain, plain)
+            self._finish = finish_word(str(getattr(reason, "name", reason)))
         if isinstance(message, AIMessage) and message.usage_metadata:
             # A chunk holds what is added to the chunks before it.
             self._usage = add_usage(self._usage, message.usage_metadata)

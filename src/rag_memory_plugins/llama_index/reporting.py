@@ -13,23 +13,11 @@ from typing import Any, Final
 from llama_index.core.base.llms.types import ChatResponse
 
 from rag_memory_plugins.chat import Usage
+from rag_memory_plugins.router.finishing import finish_word
 
 __all__ = ["finish_of", "model_of", "usage_of"]
 
 _REASONS: Final = ("finish_reason", "stop_reason", "done_reason", "stopReason")
-_FINISHES: Final = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "eos": "stop",
-    "complete": "stop",
-    "max_tokens": "length",
-    "model_length": "length",
-    "tool_use": "tool_calls",
-    "tool_call": "tool_calls",
-    "function_call": "tool_calls",
-    "safety": "content_filter",
-    "refusal": "content_filter",
-}
 _INPUT: Final = (
     "prompt_tokens", "input_tokens", "prompt_token_count", "prompt_eval_count", "inputTokens",
 )  # fmt: skip
@@ -50,7 +38,7 @@ def finish_of(response: ChatResponse) -> str | None:
             told = told or value is None
             word = value.name if isinstance(value, Enum) else value
             if isinstance(word, str) and word:
-                return _FINISHES.get(word.lower(), word.lower())
+                return finish_word(word)
     done = _get(response.raw, "done")  # Ollama
     if isinstance(done, bool):
         return "stop" if done else ""

@@ -41,7 +41,7 @@ _ASYNC: Final = {
     "get_nodes": "aget_nodes",
     "delete_nodes": "adelete_nodes",
 }
-ABSENT: Final = re.compile(r"not.?found|does(n't| not) exist", re.IGNORECASE)
+ABSENT: Final = re.compile(r"not.?found|does(n't| not) exist|not initiali[sz]ed", re.IGNORECASE)
 """What stores say of a collection that the first `add` makes: it holds nobody's nodes."""
 _DOCUMENT: Final = "doc_id"
 """The id of a node's document, where LlamaIndex's `node_to_metadata_dict` writes it."""

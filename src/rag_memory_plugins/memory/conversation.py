@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -334,8 +335,11 @@ class Conversation:
         The receipt is `complete` when no byte of it is left, else `pending`: see `EraseReceipt`.
         """
         receipt = await self.memory.log.aerase(self.namespace, checked_level(level))
-        await self.memory.aforget_usage(self.namespace, level)
-        self.memory.forget_texts(Erased(self.namespace, level))
+        place = self.namespace if level == "session" else self.namespace.scope
+        counters = await self.memory.aforget_usage(place)
+        caches = self.memory.forget_texts(Erased(self.namespace, level))
+        beside = {"counters": counters, "caches": caches}
+        receipt = replace(receipt, removed={**receipt.removed, **beside})
         receipt = await self.memory.acleaned(receipt)
         self.memory.wake(chore=not receipt.complete)
         return receipt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from rag_memory_plugins.events import Event, Hook, emit
 from rag_memory_plugins.memory.draft import checked_line
@@ -64,11 +64,14 @@ class Folding(Worker):
         """Why the last fold of a session failed; "" when it did not, or it is long ago."""
         return self._failed.get(namespace.key, "")
 
-    def forget(self, namespace: Namespace, level: Level) -> None:
+    def forget(self, namespace: Namespace, level: Level | Literal["tenant"]) -> None:
         """Forget why folds failed: an error may quote what was said."""
         keys = [namespace.key]
-        if level == "user":
-            keys = [key for key in self._failed if key.startswith(f"{namespace.scope.key}/")]
+        if level != "session":
+            whose = namespace.scope.key
+            if level == "tenant":
+                whose = whose.partition("/")[0]
+            keys = [key for key in self._failed if key.startswith(f"{whose}/")]
         for key in keys:
             self._failed.pop(key, None)
 

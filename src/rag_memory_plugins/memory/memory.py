@@ -8,18 +8,18 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, Final, Protocol, overload
 
 from rag_memory_plugins.errors import InvalidNamespace
 from rag_memory_plugins.events import Event, Hook, emit
 from rag_memory_plugins.forgetting import Erased, Keeper, forget_texts
 from rag_memory_plugins.memory.conversation import Conversation
 from rag_memory_plugins.memory.searching import Search
-from rag_memory_plugins.namespace import Namespace, SharedUser
+from rag_memory_plugins.namespace import Namespace, Scope, SharedUser
 from rag_memory_plugins.portal import blocking, get_portal, on_portal, strict
 from rag_memory_plugins.results import EraseReceipt, SearchResult
 from rag_memory_plugins.tokens import REPLY_TOKENS
-from rag_memory_plugins.types import Level, Message
+from rag_memory_plugins.types import Message
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -41,15 +41,18 @@ if TYPE_CHECKING:
         Pending,
         Query,
         Reranker,
-        SharedState,
         TokenCounter,
         VectorIndex,
     )
 
-__all__ = ["Lifetime", "Memory"]
+__all__ = ["Closable", "Lifetime", "Memory"]
 
 _COUNTED_HERE: Final = 4_000
 """Characters whose tokens are counted on the loop itself, in half a millisecond."""
+_COUNTING: Final = 2.0
+"""Seconds that closing gives the counters of usage."""
+_STOPPING: Final = _COUNTING + 2.0
+"""Seconds that closing gives all that does not drain."""
 
 
 class Memory:
@@ -224,26 +227,40 @@ class Memory:
 
     async def acleaned(self, receipt: EraseReceipt) -> EraseReceipt:
         """The receipt of an erase when it was made outside the log too; on the portal."""
-        waits = await self.index.aclean()
-        if not waits:
+        store = getattr(getattr(self.index, "store", None), "name", "")
+        waits = [await self.index.aclean()]
+        if store and receipt.vectors and not waits[0]:
+            removed = {**receipt.removed, store: receipt.vectors}
+            receipt = replace(receipt, removed=removed)
+        for keeper in list(self.keepers):
+            clean = getattr(keeper, "aclean", None)  # of what is kept outside of this process too
+            if clean is not None:
+                waits.append(await clean())
+        if not any(waits):
             return receipt
-        reasons = "; ".join(filter(None, (receipt.pending, waits)))
+        reasons = "; ".join(filter(None, (receipt.pending, *waits)))
         return replace(receipt, complete=False, pending=reasons)
 
-    def forget_texts(self, erased: Erased) -> None:
-        """Let go of what this process keeps of texts, as some were erased; on the portal."""
-        forget_texts()
+    def forget_texts(self, erased: Erased) -> int:
+        """Let go of what this process keeps of texts, as some were erased; on the portal.
+
+        Returns how many caches and keepers that were.
+        """
+        count = forget_texts()
         for keeper in list(self.keepers):
             keeper.forget(erased)
+            count += 1
         if self._lifetime.folding is not None:
             self._lifetime.folding.forget(erased.namespace, erased.level)
+        return count
 
-    async def aforget_usage(self, namespace: Namespace, level: Level) -> None:
-        """Forget what was counted of an erased session or user; on the portal."""
+    async def aforget_usage(self, what: Namespace | Scope | str) -> int:
+        """Forget what was counted of an erased session, user or tenant; how many; on the portal."""
         try:
-            await self.usage.aforget(namespace if level == "session" else namespace.scope)
+            return await self.usage.aforget(what)
         except Exception as error:  # what is erased is erased; the counters hold no text
-            self.emit(Event("usage.failed", namespace.scope.key, data={"error": repr(error)}))
+            self.emit(Event("usage.failed", data={"error": repr(error)}))
+            return 0
 
     async def asignals(self, namespace: Namespace, query: Query) -> tuple[float, ...]:
         """The signals of a search, to calibrate by; on the portal."""
@@ -294,6 +311,13 @@ class Memory:
         return f"Memory({self.name!r}, {embedder}, tokens: {self.counter.name}{state})"
 
 
+class Closable(Protocol):
+    """What a memory was opened with and must let go of."""
+
+    async def aclose(self) -> None:
+        """Free what it holds."""
+
+
 @dataclass
 class Lifetime:
     """What a memory must release: kept apart from it, so that a forgotten memory can be closed."""
@@ -303,8 +327,7 @@ class Lifetime:
     folding: Folding | None
     mirror: Mirror | None
     usage: TokenTracker
-    state: SharedState
-    own_embedder: Embedder | None
+    owned: Sequence[Closable]
     drain_seconds: float
     closed: bool = False
 
@@ -313,21 +336,42 @@ class Lifetime:
         if self.closed:
             return
         self.closed = True
+        draining = asyncio.ensure_future(self._adrain())
         try:
-            if self.folding is not None:
-                await self.folding.astop()
-            if self.outbox is not None:
-                await self.outbox.astop()
-                await self.outbox.adrain(self.drain_seconds, wait=False)
-            if self.mirror is not None:
-                await self.mirror.astop()
-                await self.mirror.afinish(self.drain_seconds)
-            if self.own_embedder is not None:
-                await self.own_embedder.aclose()
-            await self.usage.adrain(2.0)
-            await self.state.aclose()
+            # Each part keeps to its time unless the log itself hangs.
+            await asyncio.wait({draining}, timeout=2 * self.drain_seconds + _STOPPING)
+            if draining.done():
+                await draining
         finally:
-            await self.log.aclose()
+            draining.add_done_callback(_taken)
+            draining.cancel()
+            await self._arelease([*self.owned, self.log])
+
+    async def _adrain(self) -> None:
+        """Stop the workers, and do what waits for `drain_seconds` each."""
+        if self.folding is not None:
+            await self.folding.astop()
+        if self.outbox is not None:
+            await self.outbox.astop()
+            await self.outbox.adrain(self.drain_seconds, wait=False)
+        if self.mirror is not None:
+            await self.mirror.astop()
+            await self.mirror.afinish(self.drain_seconds)
+        await self.usage.adrain(_COUNTING)
+
+    async def _arelease(self, parts: Sequence[Closable]) -> None:
+        """Close all of them, also when one of them fails."""
+        if parts:
+            try:
+                await parts[0].aclose()
+            finally:
+                await self._arelease(parts[1:])
+
+
+def _taken(draining: asyncio.Task[None]) -> None:
+    """What a drain that took too long fails with in the end is nobody's any more."""
+    if not draining.cancelled():
+        draining.exception()
 
 
 def _abandon(portal: Portal, lifetime: Lifetime) -> None:

@@ -17,14 +17,15 @@ __all__ = ["Mirror"]
 POLL_SECONDS: Final = 1.0
 """How often it looks for vectors that were written since: a look is one indexed read."""
 FIRST_RETRY: Final = 1.0
-LAST_RETRY: Final = 60.0
+LAST_RETRY: Final = 15.0
+"""How long after it is back a store is found at most: a look costs it one request."""
 
 
 class Mirror(Worker):
     """Puts vectors and takes removals, a batch at a time, beside the outbox.
 
     Apart from it, so that a store that is down keeps no message from being embedded. Each batch
-    emits an Event; one that fails is tried again after a pause that doubles up to a minute.
+    emits an Event; one that fails is tried again after a pause that doubles up to `LAST_RETRY`.
     """
 
     def __init__(self, index: VectorIndex, hooks: tuple[Hook, ...]) -> None:

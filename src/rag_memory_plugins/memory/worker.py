@@ -49,8 +49,9 @@ class Worker(ABC):
         """Work until nothing is left, time is up or something fails; `astep` tells what."""
         deadline = time.monotonic() + seconds
         try:
-            while time.monotonic() < deadline and await self.astep():
-                pass
+            while (left := deadline - time.monotonic()) > 0:
+                if not await asyncio.wait_for(self.astep(), left):
+                    return
         except Exception:  # anything a part of a user's raises; what is left stays queued
             return
 

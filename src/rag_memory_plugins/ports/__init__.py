@@ -27,7 +27,7 @@ from rag_memory_plugins.ports.models import (
     TokenCounter,
     TokenEmbedder,
 )
-from rag_memory_plugins.ports.shared import FactSource, SharedState
+from rag_memory_plugins.ports.shared import FactSource, SharedCache, SharedState
 
 if TYPE_CHECKING:
     from rag_memory_plugins.ports.models import TokenVectors as TokenVectors
@@ -50,6 +50,7 @@ __all__ = [
     "RemovedPoint",
     "Reranker",
     "SessionView",
+    "SharedCache",
     "SharedState",
     "StoredItem",
     "StoredMessage",

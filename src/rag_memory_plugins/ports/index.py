@@ -153,10 +153,18 @@ class VectorStore(Protocol):
 
     @property
     def name(self) -> str:
-        """Which store, for people, and to know it again when the log is opened with it."""
+        """Which store, for people, and to know it again when the log is opened with it.
 
-    async def aopen(self, log: str, dimension: int) -> None:
-        """Begin to serve a log: its points are kept apart from those of any other log."""
+        What follows a "#", known from `aopen` or later, is another one whenever the store was lost
+        and made anew: it then gets everything again.
+        """
+
+    async def aopen(self, log: str, fingerprint: str, dimension: int) -> None:
+        """Begin to serve a log: its points are kept apart from those of any other log.
+
+        `log` names it with its embedder, `fingerprint` the embedder alone: a store that keeps
+        vectors of one embedder together goes by that.
+        """
 
     async def aput(self, points: Sequence[Point]) -> None:
         """Keep points; a point put again (same scope and seq) takes its own place."""

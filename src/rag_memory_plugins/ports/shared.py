@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from rag_memory_plugins.namespace import Namespace
+    from rag_memory_plugins.namespace import Namespace, Scope
     from rag_memory_plugins.results import SummaryLine
 
-__all__ = ["FactSource", "SharedState"]
+__all__ = ["FactSource", "SharedCache", "SharedState"]
 
 
 @runtime_checkable
@@ -43,6 +43,28 @@ class SharedState(Protocol):
 
     async def adrop(self, keys: Sequence[str]) -> int:
         """Forget these keys; return how many there were."""
+
+    async def aclose(self) -> None:
+        """Release what it holds; called once, by who made it."""
+
+
+@runtime_checkable
+class SharedCache(Protocol):
+    """Bytes that the processes of a router share for a while, each kept on a user's behalf.
+
+    Nothing of one tenant is ever found by another, whatever the keys are. Losing them loses nothing.
+    """
+
+    async def alook(self, scope: Scope, key: bytes) -> tuple[bytes | None, str]:
+        """(what is kept in the scope's tenant under `key`, None if nothing is; a mark for `akeep`)."""
+
+    async def akeep(
+        self, scope: Scope, key: bytes, value: bytes, seconds: float, mark: str
+    ) -> bool:
+        """Keep it, on the scope's behalf; False if its user was forgotten since `mark` was given."""
+
+    async def aforget(self, who: Scope | str) -> int:
+        """Drop all that was kept on behalf of a user, or of a tenant (a str); return how many."""
 
     async def aclose(self) -> None:
         """Release what it holds; called once, by who made it."""

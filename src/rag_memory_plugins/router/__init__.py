@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.router.rates import RateLimit, RateLimits
     from rag_memory_plugins.router.router import Router
     from rag_memory_plugins.router.semantic import SemanticCache
+    from rag_memory_plugins.router.shared_answers import SharedExactCache
 
 __all__ = [
     "Answer",
@@ -69,6 +70,7 @@ __all__ = [
     "RoutePolicy",
     "Router",
     "SemanticCache",
+    "SharedExactCache",
     "StreamingChatModel",
     "Timeouts",
     "ToolPiece",
@@ -102,6 +104,7 @@ _ROOMS = {
     "RoutePolicy": "policy",
     "Router": "router",
     "SemanticCache": "semantic",
+    "SharedExactCache": "shared_answers",
     "StreamingChatModel": "models",
     "Timeouts": "models",
     "default_models": "providers",

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from rag_memory_plugins.chat import Answer, Delta, ToolPiece
+from rag_memory_plugins.chat import Answer, Delta, tool_pieces
 from rag_memory_plugins.errors import (
     AnswerRejected,
     ContentFiltered,
@@ -22,10 +22,7 @@ __all__ = ["Opened", "as_piece", "check_end", "check_use", "interrupted", "open_
 
 def as_piece(answer: Answer) -> Delta:
     """A whole answer as the one piece of a stream."""
-    calls = tuple(
-        ToolPiece(number, call.id, call.name, call.arguments)
-        for number, call in enumerate(answer.message.tool_calls)
-    )
+    calls = tool_pieces(answer.message.tool_calls)
     return Delta(
         answer.message.content, answer.reasoning, calls, answer.finish, answer.usage, answer.model
     )

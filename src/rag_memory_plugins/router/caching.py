@@ -176,7 +176,8 @@ class ExactCache:
 
     def forget(self, erased: Erased) -> None:
         """As a `Keeper` of a memory: an erase drops everything of its user."""
-        self._forget(erased.namespace.scope)
+        who = erased.namespace
+        self._forget(who.tenant if erased.level == "tenant" else who.scope)
 
     def _forget(self, who: Scope | str) -> int:
         theirs = belongs_to(who)

@@ -10,25 +10,12 @@ from typing import Any, Final
 from rag_memory_plugins.chat import CHOICES, ChatRequest, Delta, ToolPiece, ToolSpec, Usage
 from rag_memory_plugins.errors import ProviderUnavailable
 from rag_memory_plugins.router.faults import response_error
+from rag_memory_plugins.router.finishing import finish_word
 from rag_memory_plugins.types import Message
 
 __all__ = ["Reading", "body_of"]
 
 _NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]+")
-_FINISHES: Final = {
-    "eos": "stop",
-    "eos_token": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "max_output_tokens": "length",
-    "model_length": "length",
-    "function_call": "tool_calls",
-    "tool_call": "tool_calls",
-    "tool_use": "tool_calls",
-    "safety": "content_filter",
-    "refusal": "content_filter",
-}
 
 
 def body_of(
@@ -181,11 +168,11 @@ class Reading:
         )
 
     def _finished(self, choice: Mapping[str, Any]) -> None:
-        finish = _text(choice.get("finish_reason")).lower()
+        finish = finish_word(_text(choice.get("finish_reason")))
         if finish == "error":
             said = choice.get("error") or "its provider broke off"
             raise response_error(200, {}, json.dumps({"error": said}, default=str), self._what)
-        self._finish = _FINISHES.get(finish, finish) or self._finish
+        self._finish = finish or self._finish
 
     def _delta(self, delta: Mapping[str, Any]) -> Delta:
         text, thought = _content(delta.get("content"))

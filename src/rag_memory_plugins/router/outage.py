@@ -70,6 +70,11 @@ class Outage:
         self._lock = Lock()
 
     @property
+    def is_down(self) -> bool:
+        """Whether the store failed when it was last asked."""
+        return self._until is not None
+
+    @property
     def seconds(self) -> float:
         """How long until the store is asked again, at most `PAUSE`."""
         until = self._until

@@ -29,7 +29,7 @@ _KINDS: Final = {
     "budgets": ("areserve", "pass Budgets(tenant=Budget(5.0))"),
     "rates": ("aacquire", 'pass RateLimits([RateLimit("30/minute", per="user")])'),
     "ledger": ("record", 'pass open_ledger("ledger.db"), or a Ledger of yours'),
-    "cache": ("alook", 'pass "exact", an ExactCache, or a SemanticCache'),
+    "cache": ("alook", 'pass "exact", an ExactCache, a SharedExactCache, or a SemanticCache'),
     "quality": ("ahardness", "pass an OutcomeEstimator, or an Estimator of yours"),
 }
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from rag_memory_plugins.chat import ChatRequest, Delta, ToolPiece
+from rag_memory_plugins.chat import ChatRequest, Delta, tool_pieces
 from rag_memory_plugins.errors import ProviderError, ProviderTimeout
 from rag_memory_plugins.router.faults import provider_error
 from rag_memory_plugins.router.models import Model
@@ -100,8 +100,5 @@ def _asked(model: Model, request: ChatRequest) -> AsyncIterator[Delta]:
 async def _whole(chat: ChatModel, request: ChatRequest) -> AsyncIterator[Delta]:
     """The answer of a model that knows messages only, as one piece."""
     message = await chat.achat(request.messages, max_tokens=request.max_tokens)
-    calls = tuple(
-        ToolPiece(number, call.id, call.name, call.arguments)
-        for number, call in enumerate(message.tool_calls)
-    )
+    calls = tool_pieces(message.tool_calls)
     yield Delta(message.content, tools=calls, finish="tool_calls" if calls else "stop")

@@ -7,7 +7,7 @@ import os
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -32,6 +32,7 @@ from rag_memory_plugins.router.attempt import Attempt, record_cached
 from rag_memory_plugins.router.breaker import BreakerRules
 from rag_memory_plugins.router.breakers import Breakers
 from rag_memory_plugins.router.decisions import Decision, Decisions
+from rag_memory_plugins.router.entries import cache_of, entries_of, in_mode
 from rag_memory_plugins.router.estimating import Estimator, LengthEstimator
 from rag_memory_plugins.router.ledger import Ledger
 from rag_memory_plugins.router.models import Capabilities, HealthChecked, Model, Sized
@@ -107,17 +108,17 @@ class Router:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        entries = _entries(models)
+        entries = entries_of(models)
         if mode not in MODES:
             raise InvalidInput("mode", mode, nearest(str(mode), MODES))
         for field, value in (("timeout", timeout), ("patience", patience)):
             if not isinstance(value, (int, float)) or not value >= 0:
                 raise InvalidInput(field, value, "pass seconds, a number >= 0")
-        allowed = tuple([model for model in entries if _in_mode(model, mode)])
+        allowed = tuple([model for model in entries if in_mode(model, mode)])
         if not allowed:
             raise InvalidInput("models", entries, f"none of them may be asked in mode {mode!r}")
         check_parts(policy=policy, budgets=budgets, rates=rates, ledger=ledger, quality=quality)
-        answers = _cache(cache, allowed, tuple(hooks))
+        answers = cache_of(cache, allowed, tuple(hooks))
         unpriced = [model for model in allowed if model.price is None]
         if budgets is not None and unpriced:
             remedy = (
@@ -213,24 +214,16 @@ class Router:
         """
         if not isinstance(request, ChatRequest):
             request = ChatRequest.of(request)
-        parts = self._parts
-        run = self._running.begin(request.id)
-        decision = parts.decisions.begin(request.id)
-        try:
+        with self._asked(request) as (run, decision):
             with run.awaiting():
                 found = await self._look(request, decision)
                 if found is not None and not found.sampled:
                     return replace(found.answer, request_id=request.id)
-                route = Route(parts, request, decision)
+                route = Route(self._parts, request, decision)
                 answer = await route.arun(lambda attempt: self._whole(route, attempt))
                 await self._keep(request, found, answer)
-        except BaseException as error:
-            decision.outcome = type(error).__name__
-            raise
-        finally:
-            self._running.end(run)
-        decision.outcome, decision.model = "answered", answer.model
-        return answer
+            decision.model = answer.model
+            return answer
 
     async def aroute(
         self, request: ChatRequest, ask: Callable[[Attempt, float], Awaitable[T]]
@@ -240,19 +233,30 @@ class Router:
         It is given an attempt and the seconds that are left. It settles the attempt that succeeds;
         what it raises is judged as any model's error, and the caches are passed by.
         """
-        decision = self._parts.decisions.begin(request.id)
-        run = self._running.begin(request.id)
-        try:
+        with self._asked(request) as (run, decision):
             with run.awaiting():
                 route = Route(self._parts, request, decision)
                 result = await route.arun(lambda attempt: ask(attempt, route.remaining))
+            decision.model = decision.attempts[-1].model
+            return result
+
+    @contextmanager
+    def _asked(self, request: ChatRequest) -> Iterator[tuple[Run, Decision]]:
+        """A request while it runs: it can be cancelled by its id, and ends in its decision.
+
+        An id that runs is refused before anything is written about the new request.
+        """
+        run = self._running.begin(request.id)
+        decision = self._parts.decisions.begin(request.id)
+        try:
+            yield run, decision
         except BaseException as error:
             decision.outcome = type(error).__name__
             raise
+        else:
+            decision.outcome = "answered"
         finally:
             self._running.end(run)
-        decision.outcome, decision.model = "answered", decision.attempts[-1].model
-        return result
 
     async def _look(self, request: ChatRequest, decision: Decision) -> Cached | None:
         """What the cache has; a sampled hit is only compared with what a model says."""
@@ -260,8 +264,7 @@ class Router:
             return None
         found = await self._parts.cache.alook(request)
         if found is not None and not found.sampled:
-            decision.cached, decision.outcome = found.kind, "answered"
-            decision.model = found.answer.model
+            decision.cached, decision.model = found.kind, found.answer.model
             record_cached(self._parts, request, found)
         return found
 
@@ -301,19 +304,16 @@ class Router:
         """
         if not isinstance(request, ChatRequest):
             request = ChatRequest.of(request)
-        parts = self._parts
-        run = self._running.begin(request.id)
-        decision = parts.decisions.begin(request.id)
-        try:
-            if not request.stream:
-                request = replace(request, stream=True)
+        if not request.stream:
+            request = replace(request, stream=True)
+        with self._asked(request) as (run, decision):
             with run.awaiting():
                 found = await self._look(request, decision)
             if found is not None and not found.sampled:
                 yield as_piece(found.answer)
                 return
             with run.awaiting():
-                route = Route(parts, request, decision)
+                route = Route(self._parts, request, decision)
                 opened = await route.arun(lambda attempt: open_stream(route.remaining, attempt))
             run.close = opened.astop
             decision.model = opened.attempt.model.name
@@ -321,15 +321,9 @@ class Router:
             async with aclosing(self._read(run, opened)) as pieces:
                 async for delta in pieces:
                     yield delta
-            decision.outcome = "answered"
-            if parts.cache is not None:
+            if self._parts.cache is not None:
                 answer = opened.attempt.gathered.answer(model=decision.model)
                 await self._keep(request, found, answer)
-        except BaseException as error:
-            decision.outcome = type(error).__name__
-            raise
-        finally:
-            self._running.end(run)
 
     async def _read(self, run: Run, opened: Opened) -> AsyncGenerator[Delta, None]:
         attempt, rest = opened.attempt, opened.rest
@@ -438,35 +432,3 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def _entries(models: Sequence[Model | ChatModel]) -> tuple[Model, ...]:
-    if isinstance(models, (str, bytes)) or not isinstance(models, Sequence) or not models:
-        raise InvalidInput("models", models, "pass a list of at least one Model")
-    entries = tuple([m if isinstance(m, Model) else Model(m) for m in models])
-    names = [model.name for model in entries]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise InvalidInput("models", twice[0], "two have this name; pass Model(name=...)")
-    return entries
-
-
-def _in_mode(model: Model, mode: Mode) -> bool:
-    if mode == "cloud-only":
-        return not model.local
-    if mode == "local-only" and model.local and getattr(model.chat, "loopback", True) is False:
-        remedy = "it is said to be local and is asked over the network; local-only forbids that"
-        raise InvalidInput("models", model.name, remedy)
-    return model.local or mode == "local-first"
-
-
-def _cache(
-    cache: AnswerCache | Literal["exact"] | None, models: Sequence[Model], hooks: tuple[Hook, ...]
-) -> AnswerCache | None:
-    if cache != "exact":
-        check_parts(cache=cache)
-        return cache
-    from rag_memory_plugins.router.cache_rules import CacheRules
-    from rag_memory_plugins.router.caching import ExactCache
-
-    return ExactCache(CacheRules(models), hooks=hooks)

@@ -189,6 +189,6 @@ _INSERT_KEYWORDS: Final = insert(keywords)
 _INSERT_OUTBOX: Final = insert(outbox).from_select(
     ["index_id", "scope_id", "seq", "due"],
     select(indexes.c.id, bindparam("scope"), bindparam("s"), literal(0.0)).where(
-        indexes.c.active == 1
+        indexes.c.active > 0
     ),
 )

@@ -18,10 +18,10 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.ports import StoredMessage
+from rag_memory_plugins.stores.dialects import upsert
 from rag_memory_plugins.stores.rows import in_batches, message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
     archive_ends,

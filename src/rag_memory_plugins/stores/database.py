@@ -1,307 +1,425 @@
-"""One SQLite file, its threads and its transactions.
+"""A database: its connections, its threads and its transactions.
 
 A unit of work is a plain function of a SQLAlchemy Core `Connection`; it runs whole in a worker
 thread, so a transaction costs one hop instead of one for every statement and fetch (measured for
-four statements: 0.39 ms against 1.5 ms through an async driver). One thread writes: units that
-wait are committed together. Readers have their own connections and see a snapshot.
-
-Durable: WAL with synchronous=FULL, one fdatasync for a commit. Physical erase: secure_delete
-overwrites what is deleted, and a TRUNCATE checkpoint leaves no copy in the WAL.
+four statements: 0.39 ms against 1.5 ms through an async driver). Units that wait to be written are
+committed together. Readers have their own connections and see a snapshot. `stores/sqlite.py` and
+`stores/postgres.py` say how to connect and how a transaction begins.
 """
 
 from __future__ import annotations
 
 import asyncio
 import queue
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from itertools import groupby
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection
 
-from rag_memory_plugins.errors import (
-    StoreClosed,
-    StoreCorrupt,
-    StoreError,
-    StoreFull,
-    StoreLocked,
-    StoreReadOnly,
-)
+from rag_memory_plugins.errors import StoreClosed, StoreError, StoreReadOnly, StoreUnreachable
+from rag_memory_plugins.namespace import Scope
 from rag_memory_plugins.portal import resolve
 from rag_memory_plugins.stores.schema import migrate
 
-__all__ = ["Database", "Unit"]
+__all__ = ["OLD_READER", "Database", "Job", "Unit", "Whose"]
 
 R = TypeVar("R")
 Unit = Callable[[Connection], R]
+Whose: TypeAlias = "Scope | Sequence[int] | Literal['everybody'] | None"
+"""Whose rows a unit touches: a scope's, those of scopes by their ids, everybody's, or such as no
+scope's order hangs on (queues, leases)."""
+Kind: TypeAlias = Literal["read", "write", "plain"]
 
+OLD_READER: Final = "a reader holds an old state of it"
 MAX_GROUP: Final = 64
 """Units committed together at most: enough to share the fdatasync, few enough to stay short."""
 
-_LOCKED: Final = (StoreLocked, "another process holds it; raise busy_timeout or retry")
-_READONLY: Final = (StoreReadOnly, "give write access to the file and its folder")
-_FULL: Final = (StoreFull, "make room on the disk; what was acknowledged is intact")
-_CORRUPT: Final = (StoreCorrupt, "restore a backup; `rag-memory doctor` says more")
-# Primary result codes (sqlite.org/rescode.html) and, for Python 3.10 which does not pass them on,
-# the words SQLite uses.
-_MEANING: Final[list[tuple[tuple[int, ...], tuple[str, ...], tuple[type[StoreError], str]]]] = [
-    ((5, 6), ("locked",), _LOCKED),
-    ((3, 8), ("readonly",), _READONLY),
-    ((14,), ("unable to open",), (StoreReadOnly, "check that its folder exists and is writable")),
-    ((10, 13), ("is full", "disk i/o"), _FULL),
-    ((11,), ("malformed",), _CORRUPT),
-    ((26,), ("not a database",), (StoreCorrupt, "pass the path of a memory, or of no file")),
-]
+LONG: Final = 60.0
+"""Seconds more for a write that concerns everybody."""
+
+LEFT: Final = 1.0
+"""Seconds that a unit may still take when nobody waits for it any more; a scope's write has all."""
 
 
-def _translated(error: BaseException, path: Path) -> StoreError:
-    cause = getattr(error, "orig", None) or error
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    words = str(cause).lower()
-    for codes, phrases, (kind, remedy) in _MEANING:
-        if code in codes or (not code and any(phrase in words for phrase in phrases)):
-            return kind(f"database {path.name}: {cause}; {remedy}")
-    return StoreError(f"database {path.name}: {cause}; run `rag-memory doctor`")
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Every error of the database client becomes a `StoreError`, with its cause."""
-    try:
-        yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        raise _translated(error, path) from error
-
-
-@dataclass
-class _Job:
-    """A unit of work and the future that waits for it. `plain` runs outside a transaction."""
+@dataclass(eq=False)
+class Job:
+    """A unit of work and the future that waits for it. A "plain" one runs outside a transaction."""
 
     unit: Unit[Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
-    plain: bool = False
+    whose: Whose = None
+    kind: Kind = "write"
     result: Any = None
+    dropped: bool = False
+    """Nobody waits for it any more."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing may be committed with it."""
+        return self.kind == "plain" or self.whose == "everybody"
 
     def settle(self, error: BaseException | None = None) -> None:
+        """Give whoever waits the result, or the error."""
         resolve(self.loop, self.future, self.result, error)
 
 
-@dataclass
-class Database:
-    """One SQLite file. Open it with `aopen`; `path` is created when it does not exist."""
+Jobs: TypeAlias = "queue.SimpleQueue[Job | None]"
 
-    path: Path
+
+@dataclass(kw_only=True)
+class Database(ABC):
+    """Connections to one database, a thread each. Open it with `aopen`.
+
+    `busy_timeout` is in seconds. Units of one scope are written in the order they were given, and
+    with several writers by one of them. `readers` and `writers` are how many there may be: each is
+    started, and connects, when there is a unit that no other can take.
+    """
+
     busy_timeout: float = 10.0
     readonly: bool = False
     readers: int = 2
+    writers: int = 1
     migrate: Unit[None] = migrate
-    _writes: queue.SimpleQueue[_Job | None] = field(default_factory=queue.SimpleQueue)
-    _reads: queue.SimpleQueue[_Job | None] = field(default_factory=queue.SimpleQueue)
+    _writes: list[Jobs] = field(default_factory=list)
+    _reads: Jobs = field(default_factory=queue.SimpleQueue)
     _threads: list[threading.Thread] = field(default_factory=list)
+    _reading: int = 0
+    """Reads that were given and are not done."""
+    _started: set[str] = field(default_factory=set)
     _closed: bool = False
+    _at_work: threading.Lock = field(default_factory=threading.Lock)
+    _doubted: set[int] = field(default_factory=set)
+    _working: dict[int, Sequence[Job]] = field(default_factory=dict)
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Which database, for people; no secret."""
+
+    @property
+    def plain_by_readers(self) -> bool:
+        """Whether a reader's connection runs what stands outside of a transaction."""
+        return False
+
+    @property
+    def erase_note(self) -> str:
+        """What an erase cannot reach here, by itself; "" when nothing."""
+        return ""
+
+    @property
+    @abstractmethod
+    def patience(self) -> float | None:
+        """Seconds until a unit is given up; None where only another writer can be in the way."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise a `StoreError` for what cannot be opened, before any thread is started."""
+
+    @abstractmethod
+    def connect(self) -> Connection:
+        """A new connection, configured."""
+
+    @abstractmethod
+    def begin(self, connection: Connection, jobs: Sequence[Job]) -> None:
+        """Begin the transaction of these jobs, all of one kind."""
+
+    @abstractmethod
+    def translated(self) -> AbstractContextManager[None]:
+        """Every error of the client becomes a `StoreError`, with its cause."""
+
+    @abstractmethod
+    async def acheckpoint(self) -> str:
+        """Leave no bytes of what was deleted; why that must wait, "" when it is done."""
+
+    @abstractmethod
+    async def ahorizon(self) -> int | None:
+        """Up to which `vectors.id` nothing is being written any more; None is no limit."""
+
+    @abstractmethod
+    async def ahealth(self) -> tuple[dict[str, object], list[str]]:
+        """(where it is and how large, what is wrong with it)."""
+
+    def is_current(self, connection: Connection) -> bool:
+        """Whether there is nothing to migrate, by a look that shuts nobody out."""
+        connection.exec_driver_sql("SELECT 1")
+        return False
+
+    def worth_another_try(self, error: BaseException, *, committing: bool) -> bool:
+        """Whether a unit that failed so may do better at once."""
+        return False
+
+    @abstractmethod
+    def interrupt(self, thread: int) -> None:
+        """Make whatever a thread's connection waits for fail."""
 
     async def aopen(self) -> None:
-        """Connect, create or migrate the schema, start the threads. Raises a `StoreError`."""
-        if not self.readonly and not self.path.parent.is_dir():
-            raise StoreReadOnly(
-                f"database {self.path.name}: the folder {self.path.parent} does not exist; make it"
-            )
-        if self.readonly and not self.path.is_file():
-            raise StoreReadOnly(f"database {self.path.name}: no such file to open read-only")
-        self._start(self._write_loop, "rag-memory-writer")
-        for number in range(self.readers):
-            self._start(self._read_loop, f"rag-memory-reader-{number}")
+        """Connect, create or migrate the schema. Raises a `StoreError`."""
+        self.check()
+        self._writes = [queue.SimpleQueue() for _ in range(self.writers)]
         try:
-            if not self.readonly:
-                await self.awrite(self.migrate)
-            await self.aread(lambda connection: connection.exec_driver_sql("SELECT 1"))
+            current = await self.aread(self.is_current)
+            if not self.readonly and not current:
+                await self.awrite(self.migrate, "everybody")
         except BaseException:
             await self.aclose()
             raise
 
-    def _start(self, loop: Callable[[], None], name: str) -> None:
-        thread = threading.Thread(target=loop, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _give(self, job: Job) -> None:
+        """Queue a job, and see that there is a thread for it."""
+        reads = self._by_reader(job.kind)
+        with self._at_work:
+            if self._closed:
+                raise StoreClosed(f"database {self.name}: it was closed; open the memory again")
+            if reads:
+                self._reading += 1
+                number = min(self._reading, self.readers) - 1
+                jobs = self._reads
+            else:
+                number = hash(job.whose) % self.writers if isinstance(job.whose, Scope) else 0
+                jobs = self._writes[number]
+            jobs.put(job)
+            name = f"rag-memory-{'reader' if reads else 'writer'}-{number}"
+            if name not in self._started:
+                self._started.add(name)
+                loop = self._read_loop if reads else self._write_loop
+                thread = threading.Thread(target=loop, name=name, args=(jobs,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
-    async def awrite(self, unit: Unit[R]) -> R:
+    async def awrite(self, unit: Unit[R], whose: Whose = None) -> R:
         """Run `unit` in a write transaction; its effects are on disk when this returns.
 
-        A unit may be run again after a rollback, so it must not change anything but the database.
+        No other unit of the same scope runs at the same time, in any process. A unit may be run
+        again after a rollback, so it must not change anything but the database. A unit may have a
+        static `together(connection, units)`, which gives the results of several as one would.
         """
         if self.readonly:
-            raise StoreReadOnly(f"database {self.path.name}: it was opened with ?mode=ro")
-        return await self._put(self._writes, unit)
+            raise StoreReadOnly(f"database {self.name}: it was opened with ?mode=ro")
+        return await self._put(unit, whose, "write")
 
-    async def aread(self, unit: Unit[R]) -> R:
+    async def aread(self, unit: Unit[R], whose: Whose = "everybody") -> R:
         """Run `unit` on a snapshot of the database."""
-        return await self._put(self._reads, unit)
+        return await self._put(unit, whose, "read")
 
-    async def acheckpoint(self) -> bool:
-        """Move the WAL into the file and cut it to nothing; False while a reader holds it open."""
+    async def aplain(self, unit: Unit[R]) -> R:
+        """Run `unit` outside of a transaction, by a writer."""
+        return await self._put(unit, None, "plain")
 
-        def unit(connection: Connection) -> bool:
-            wait = int(min(1.0, self.busy_timeout) * 1000)
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={wait}")
-            row = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={int(self.busy_timeout * 1000)}")
-            return int(row[0]) == 0
-
-        return await self._put(self._writes, unit, plain=True)
-
-    async def aclose(self) -> None:
-        """Let the threads finish what is queued and end."""
-        if self._closed:
-            return
-        self._closed = True
-        self._writes.put(None)
+    async def aclose(self, seconds: float | None = None) -> None:
+        """Let the threads finish what is queued, in `seconds` or their `patience`, and end."""
+        with self._at_work:
+            if self._closed:
+                return
+            self._closed = True
+        for jobs in self._writes:
+            jobs.put(None)
         for _ in range(self.readers):
             self._reads.put(None)
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
 
         def wait() -> None:
+            most = self.patience if seconds is None else seconds
+            end = None if most is None else time.monotonic() + most
             for thread in self._threads:
-                thread.join()
+                thread.join(None if end is None else max(0.0, end - time.monotonic()))
+            with self._at_work:
+                for number in list(self._working):
+                    self._free(number)
+            for thread in self._threads:  # one that connects cannot be freed, and ends by itself
+                thread.join(None if end is None else LEFT)
             resolve(loop, done, None, None)
 
         threading.Thread(target=wait, name="rag-memory-closer", daemon=True).start()
         await done
 
-    async def _put(
-        self, jobs: queue.SimpleQueue[_Job | None], unit: Unit[R], *, plain: bool = False
-    ) -> R:
-        if self._closed:
-            raise StoreClosed(f"database {self.path.name}: it was closed; open the memory again")
+    async def _put(self, unit: Unit[R], whose: Whose, kind: Kind) -> R:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
-        jobs.put(_Job(unit, loop, future, plain))
-        return await future
+        job = Job(unit, loop, future, whose, kind)
+        self._give(job)
+        if self.patience is None or kind == "plain":
+            return await future
+        # Making tables, or another embedder's queue, takes its time.
+        patience = self.patience + (LONG if whose == "everybody" and kind == "write" else 0)
+        timer = loop.call_later(patience, self._expire, job, patience)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # What nobody waits for may hang all the same, and with it all that comes after.
+            if kind == "read" or whose is None:
+                timer.cancel()
+                timer = loop.call_later(LEFT, self._expire, job, LEFT)
+            raise
+        finally:
+            if not future.cancelled():
+                timer.cancel()
 
-    def _engine(self) -> Engine:
-        query = {"uri": "true", "mode": "ro"} if self.readonly else {}
-        database = self.path.absolute().as_uri() if self.readonly else str(self.path)
-        url = URL.create("sqlite", database=database, query=query)
-        wait = self.busy_timeout
-        # Parameters are what users said: they must not reach a log through an error's text.
-        engine = create_engine(
-            url, poolclass=NullPool, connect_args={"timeout": wait}, hide_parameters=True
-        )
-        event.listen(engine, "connect", self._configure)
-        return engine
+    def _expire(self, job: Job, seconds: float) -> None:
+        job.dropped = True
+        with self._at_work:
+            at_it = [thread for thread, jobs in self._working.items() if job in jobs]
+            for thread in at_it:
+                self._free(thread)
+        if not job.future.done():
+            job.future.set_exception(
+                StoreUnreachable(
+                    f"database {self.name}: no answer in {seconds:g} s; what was being written "
+                    "may be stored or not: write it again with the same id, nothing is stored twice"
+                )
+            )
 
-    def _configure(self, raw: Any, _record: object) -> None:
-        raw.isolation_level = None  # we write BEGIN ourselves: IMMEDIATE for writers
-        cursor = raw.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={int(self.busy_timeout * 1000)}")
-        if not self.readonly:
-            self._use_wal(cursor)
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA secure_delete=ON")
-        cursor.execute("PRAGMA temp_store=MEMORY")  # no text reaches a temporary file
-        cursor.execute("PRAGMA cache_size=-16384")
-        cursor.close()
+    def _free(self, thread: int) -> None:
+        """End what a thread waits for.
 
-    def _use_wal(self, cursor: sqlite3.Cursor) -> None:
-        # Two processes that create the file at once: switching to WAL ignores the busy timeout.
-        deadline = time.monotonic() + self.busy_timeout
-        while True:
-            try:
-                cursor.execute("PRAGMA journal_mode=WAL")
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.005)
-            else:
-                return
+        Other connections were made to the same server, and may wait for ever too: they are made
+        anew.
+        """
+        self._doubted = {each.ident for each in self._threads if each.ident}
+        self.interrupt(thread)
+        del self._working[thread]
 
-    def _connect(self, jobs: queue.SimpleQueue[_Job | None]) -> Connection | None:
-        """A connection for a thread; without one its jobs fail with the reason, one by one."""
-        while True:
-            try:
-                with translated(self.path):
-                    return self._engine().connect()
-            except StoreError as error:
-                job = jobs.get()
-                if job is None:
-                    return None
-                job.settle(error)
+    def _connected(self, group: list[Job]) -> Connection | None:
+        """A connection for a thread; without one these jobs fail with the reason."""
+        with self._at_work:
+            self._working[threading.get_ident()] = group
+        failed: BaseException | None = None
+        try:
+            with self.translated():
+                return self.connect()
+        except BaseException as error:  # whatever it is belongs to the coroutines that wait
+            failed = error
+        finally:
+            with self._at_work:
+                self._working.pop(threading.get_ident(), None)
+        self._settle(group, failed)
+        return None
 
-    def _read_loop(self) -> None:
-        connection = self._connect(self._reads)
-        if connection is None:
-            return
-        while (job := self._reads.get()) is not None:
-            self._run(connection, [job], "BEGIN")
+    def _read_loop(self, jobs: Jobs) -> None:
+        connection: Connection | None = None
+        while (job := jobs.get()) is not None:
+            connection = connection or self._connected([job])
+            if connection is not None:
+                self._run(connection, [job])
             del job
-        connection.close()
+        if connection is not None:
+            connection.close()
 
-    def _write_loop(self) -> None:
-        connection = self._connect(self._writes)
-        if connection is None:
-            return
-        held: _Job | None = None
+    def _write_loop(self, jobs: Jobs) -> None:
+        connection: Connection | None = None
+        held: Job | None = None
         stopping = False
         while not stopping:
-            job = held or self._writes.get()
+            job = held or jobs.get()
             if job is None:
                 break
-            group, held, stopping = self._collect(job)
-            self._run_group(connection, group)
+            group, held, stopping = self._collect(jobs, job)
+            connection = connection or self._connected(group)
+            if connection is not None:
+                self._run_group(connection, group)
             del job, group  # a finished unit must not keep its memory alive while we wait
-        connection.close()
+        if connection is not None:
+            connection.close()
 
-    def _collect(self, job: _Job) -> tuple[list[_Job], _Job | None, bool]:
+    def _collect(self, jobs: Jobs, job: Job) -> tuple[list[Job], Job | None, bool]:
         """(units to commit together, a unit that must run apart, whether to stop after them)."""
         group = [job]
-        while not job.plain and len(group) < MAX_GROUP:
+        while not job.alone and len(group) < MAX_GROUP:
             try:
-                following = self._writes.get_nowait()
+                following = jobs.get_nowait()
             except queue.Empty:
                 break
             if following is None:
                 return group, None, True
-            if following.plain:
+            if following.alone:
                 return group, following, False
             group.append(following)
         return group, None, False
 
-    def _run_group(self, connection: Connection, group: list[_Job]) -> None:
-        if len(group) > 1 and self._run(connection, group, "BEGIN IMMEDIATE", quiet=True):
+    def _run_group(self, connection: Connection, group: list[Job]) -> None:
+        if len(group) > 1 and self._run(connection, group, quiet=True):
             return
         for job in group:  # alone, or again one by one because one of them failed
-            self._run(connection, [job], "BEGIN IMMEDIATE")
+            self._run(connection, [job])
 
-    def _run(
-        self, connection: Connection, jobs: list[_Job], begin: str, *, quiet: bool = False
-    ) -> bool:
+    def _run(self, connection: Connection, jobs: list[Job], *, quiet: bool = False) -> bool:
         """Run jobs in one transaction and settle them; a failed `quiet` run settles nothing."""
+        self._settle([job for job in jobs if job.dropped])
+        jobs = [job for job in jobs if not job.dropped]
+        if not jobs:
+            return True
+        thread = threading.get_ident()
+        with self._at_work:
+            doubted = thread in self._doubted
+            self._doubted.discard(thread)
+            self._working[thread] = jobs
+        if doubted:
+            connection.invalidate()
+        error, committing = self._try(connection, jobs)
+        tries = 2
+        while error is not None and not quiet and tries:
+            given_up = any(job.dropped for job in jobs)
+            if given_up or not self.worth_another_try(error, committing=committing):
+                break
+            tries -= 1
+            error, committing = self._try(connection, jobs)
+        with self._at_work:
+            self._working.pop(thread, None)
+        if error is not None and quiet:
+            return False
+        self._settle(jobs, error)
+        return error is None
+
+    def _settle(self, jobs: Sequence[Job], error: BaseException | None = None) -> None:
+        with self._at_work:
+            self._reading -= sum(self._by_reader(job.kind) for job in jobs)
+        for job in jobs:
+            job.settle(error)
+
+    def _by_reader(self, kind: Kind) -> bool:
+        return kind == "read" or (kind == "plain" and self.plain_by_readers)
+
+    def _try(
+        self, connection: Connection, jobs: Sequence[Job]
+    ) -> tuple[BaseException | None, bool]:
+        """(what failed, whether it may have been the commit)."""
         error: BaseException | None = None
+        committing = False
         try:
-            with translated(self.path):
-                if not jobs[0].plain:
-                    connection.exec_driver_sql(begin)
-                for job in jobs:
-                    job.result = job.unit(connection)
-                if begin == "BEGIN IMMEDIATE":
+            with self.translated():
+                self.begin(connection, jobs)
+                _run_units(connection, jobs)
+                if any(job.dropped for job in jobs):
+                    # Whoever wrote it was told that it may not be stored, and may write it again.
+                    raise StoreUnreachable(f"database {self.name}: it was too late")
+                committing = jobs[0].kind == "write"
+                if committing:
                     connection.commit()
         except BaseException as raised:  # whatever it is belongs to the coroutine that waits
             error = raised
         try:
-            with translated(self.path):
+            with self.translated():
                 connection.rollback()
         except StoreError as failed:
             error = error or failed
-        if error is not None and quiet:
-            return False
-        for job in jobs:
-            job.settle(error)
-        return error is None
+        return error, committing
+
+
+def _run_units(connection: Connection, jobs: Sequence[Job]) -> None:
+    """Run every unit in order; neighbours of a kind that has `together` are run by that."""
+    for together, some in groupby(jobs, lambda job: getattr(job.unit, "together", None)):
+        units = list(some)
+        if together is None or len(units) == 1:
+            for job in units:
+                job.result = job.unit(connection)
+            continue
+        results = together(connection, [job.unit for job in units])
+        for job, result in zip(units, results, strict=True):
+            job.result = result

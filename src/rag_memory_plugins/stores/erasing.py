@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
 from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.filters import Filter
 from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.results import EraseReceipt
 from rag_memory_plugins.stores import filtering
 from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.dialects import upsert
 from rag_memory_plugins.stores.mirroring import note_removals
+from rag_memory_plugins.stores.remaining import NAMES, Taken, left
 from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import (
     archived,
@@ -47,38 +49,37 @@ __all__ = ["aerase", "afinish", "aforget", "delete_messages", "finished"]
 _MARK: Final = "erase_pending"
 MOST_REMOVED: Final = 2_000
 """Items of a scope that columns in memory may still hold, left out; then they are read anew."""
-_WAITING: Final = (
-    "a reader holds an old state of the file, so its bytes cannot be overwritten yet; "
-    "this is tried again in the background"
-)
+_WAITING: Final = "so its bytes cannot be overwritten yet; this is tried again in the background"
 
 
 async def aerase(database: Database, namespace: Namespace, level: Level) -> EraseReceipt:
     """Erase a session, or all of a user's sessions."""
 
-    def unit(connection: Connection) -> dict[str, int]:
+    def unit(connection: Connection) -> Taken:
         place = _find(connection, namespace)
         if place is None or (level == "session" and place[1] is None):
-            return dict.fromkeys(("messages", "vectors", "pins"), 0)
+            return Taken()
         scope_id, session_id = place
         chosen = select(keywords.c.seq).where(keywords.c.scope_id == scope_id)
         if level == "session":
             chosen = chosen.where(keywords.c.session_id == session_id)
-        gone = delete_messages(
-            connection, scope_id, [row.seq for row in connection.execute(chosen)]
-        )
+        seqs = list(connection.execute(chosen).scalars())
+        own = select(sessions.c.id).where(sessions.c.scope_id == scope_id)
         if level == "session":
-            forget_sessions(connection, [session_id])
-            connection.execute(delete(sessions).where(sessions.c.id == session_id))
-        else:
-            every = select(sessions.c.id).where(sessions.c.scope_id == scope_id)
-            forget_sessions(connection, every)
-            connection.execute(delete(sessions).where(sessions.c.scope_id == scope_id))
-            connection.execute(delete(calibrations).where(calibrations.c.scope_id == scope_id))
+            own = own.where(sessions.c.id == session_id)
+        ids = list(connection.execute(own).scalars())
+        gone = delete_messages(connection, scope_id, seqs)
+        forget_sessions(connection, own)
+        gone["sessions"] = connection.execute(
+            delete(sessions).where(sessions.c.id.in_(own))
+        ).rowcount
+        if level == "user":
+            of_scope = calibrations.c.scope_id == scope_id
+            gone["calibrations"] = connection.execute(delete(calibrations).where(of_scope)).rowcount
             connection.execute(delete(scopes).where(scopes.c.id == scope_id))
-        return gone
+        return Taken(scope_id, level == "user", ids, seqs, gone)
 
-    return await finished(database, namespace, level, await database.awrite(unit))
+    return await finished(database, namespace, level, await database.awrite(unit, namespace.scope))
 
 
 async def aforget(
@@ -95,18 +96,19 @@ async def aforget(
     """
     session = namespace.session if level == "session" else None
 
-    def unit(connection: Connection) -> dict[str, int]:
+    def unit(connection: Connection) -> Taken:
         place = _find(connection, namespace)
         if place is None or (level == "session" and place[1] is None):
-            return dict.fromkeys(("messages", "vectors", "pins"), 0)
+            return Taken()
         scope_id, session_id = place
         chosen = None if ids is None else _by_id(connection, scope_id, session_id, ids, level)
         if chosen is None or (chosen and where is not None):
             matching = filtering.seqs(connection, scope_id, where, session).tolist()
             chosen = matching if chosen is None else np.intersect1d(chosen, matching).tolist()
-        return delete_messages(connection, scope_id, chosen)
+        gone = delete_messages(connection, scope_id, chosen)
+        return Taken(scope_id, False, (), chosen, gone)
 
-    return await finished(database, namespace, level, await database.awrite(unit))
+    return await finished(database, namespace, level, await database.awrite(unit, namespace.scope))
 
 
 def _by_id(
@@ -129,17 +131,18 @@ def _by_id(
     return found
 
 
-async def afinish(database: Database) -> bool:
-    """Cut the WAL if an erase still waits for it; True when nothing of it is left."""
+async def afinish(database: Database) -> str:
+    """Clean up if an erase still waits for it; why it must wait on, "" when nothing is left."""
     waits = select(meta.c.value).where(meta.c.key == _MARK)
     mark = await database.aread(lambda connection: connection.execute(waits).scalar_one_or_none())
     if mark is None:
-        return True
-    if not await database.acheckpoint():
-        return False
+        return ""
+    waits_for = await database.acheckpoint()
+    if waits_for:
+        return waits_for
     done = delete(meta).where(meta.c.key == _MARK, meta.c.value == mark)
     await database.awrite(lambda connection: connection.execute(done).rowcount)
-    return True
+    return ""
 
 
 def _find(connection: Connection, namespace: Namespace) -> tuple[int, int | None] | None:
@@ -166,20 +169,22 @@ def delete_messages(
     With `anew` the scope begins a generation, for which columns in memory are read anew. Of items,
     a few are left out of the columns instead.
     """
-    gone = {"messages": 0, "vectors": 0, "pins": 0}
+    gone = dict.fromkeys(("messages", "vectors", "pins", "keywords", "tokens", "items"), 0)
     note_removals(connection, seqs)
-    shrink(connection, seqs)
+    gone["summaries"] = shrink(connection, seqs)
     for some in in_batches(seqs):
         for name, table in (("pins", pins), ("messages", messages)):
             gone[name] += connection.execute(delete(table).where(table.c.seq.in_(some))).rowcount
-        for derived in (keywords, archived, items):
-            connection.execute(delete(derived).where(derived.c.seq.in_(some)))
+        connection.execute(delete(archived).where(archived.c.seq.in_(some)))
+        for name, derived in (("keywords", keywords), ("items", items)):
+            of_table = delete(derived).where(derived.c.seq.in_(some))
+            gone[name] += connection.execute(of_table).rowcount
         # Naming every index lets these three use their own: a scan would grow with all tenants.
         every = select(indexes.c.id)
         of_index = vectors.c.index_id.in_(every) & vectors.c.seq.in_(some)
         gone["vectors"] += connection.execute(delete(vectors).where(of_index)).rowcount
         of_tokens = tokens.c.index_id.in_(every) & tokens.c.seq.in_(some)
-        connection.execute(delete(tokens).where(of_tokens))
+        gone["tokens"] += connection.execute(delete(tokens).where(of_tokens)).rowcount
         queued = outbox.c.index_id.in_(every) & (outbox.c.scope_id == scope_id)
         connection.execute(delete(outbox).where(queued & outbox.c.seq.in_(some)))
     if seqs:
@@ -208,14 +213,27 @@ def _removed(connection: Connection, scope_id: int) -> int:
 
 
 async def finished(
-    database: Database, namespace: Namespace, level: Level, gone: dict[str, int]
+    database: Database, namespace: Namespace, level: Level, taken: Taken
 ) -> EraseReceipt:
-    """The receipt of an erase, once its bytes are overwritten or a reader is in the way."""
-    done = await afinish(database)
+    """The receipt of an erase, once its bytes are overwritten or a reader is in the way.
+
+    A second transaction counts what is left.
+    """
+    waits_for = await afinish(database)
+    remains = await database.aread(partial(left, taken=taken), namespace.scope)
+    counts = {NAMES[name]: count for name, count in taken.counts.items() if count}
+    waits = [f"{waits_for}, {_WAITING}"] if waits_for else []
+    if remains:
+        waits.append(f"rows are left: {remains}; erase it again, and report this")
     return EraseReceipt(
         scope=namespace.scope.key,
         level=level,
-        **gone,
-        complete=done,
-        pending="" if done else _WAITING,
+        messages=counts.get("messages", 0),
+        vectors=counts.get("vectors", 0),
+        pins=counts.get("pins", 0),
+        complete=not waits,
+        pending="; ".join(waits),
+        removed=counts,
+        left=remains,
+        note=database.erase_note,
     )

@@ -2,8 +2,9 @@
 
 Every expression becomes two conditions: what surely matches, and what may. For columns they are
 one. They part where a database reads JSON otherwise than Python does (SQLite keeps integers beyond
-64 bits as floats, may miss a float's last digit, and reads keys with quotes by version); what lies
-between is decided by `Filter.matches`, in the same transaction.
+64 bits as floats, may miss a float's last digit, and reads keys with quotes by version; Postgres has
+exact numbers where Python has floats, and refuses a text with a NUL); what lies between is decided
+by `Filter.matches`, in the same transaction.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sqlalchemy import (
     String,
     and_,
     bindparam,
+    case,
     cast,
     false,
     func,
@@ -35,6 +37,15 @@ from sqlalchemy import (
 
 from rag_memory_plugins.filters import AllOf, AnyOf, Comparison, Expression, Filter, Not
 from rag_memory_plugins.ports import StoredMessage
+from rag_memory_plugins.stores.dialects import (
+    MetadataField,
+    Numbers,
+    Texts,
+    contains,
+    metadata_field,
+    metadata_was_read,
+    one_of,
+)
 from rag_memory_plugins.stores.rows import in_batches, message_of, stored_columns
 from rag_memory_plugins.stores.schema import SYSTEM, messages, paths, sessions, text_hash
 
@@ -79,14 +90,17 @@ def seqs(
     under: str = "",
 ) -> NDArray[np.int64]:
     """Ascending seqs of the scope's messages that match, of one session, of those under a path."""
-    surely, maybe = _EVERYTHING if where is None else _translated(where)
-    found = _numbers(connection, _of(scope_id, session, under, [_AS_TEXT]).where(surely))
-    if where is None or maybe is surely:
+    fields = _Fields(connection.dialect.name)
+    surely, maybe = _EVERYTHING if where is None else _translated(where, fields)
+    exact = where is None or maybe is surely
+    # One row for all: fetching 5,000 rows took four times as long.
+    columns = [_listed(true() if exact else surely), _listed(false() if exact else not_(surely))]
+    query = fields.joined(_of(scope_id, session, under, columns)).where(maybe)
+    found, between = map(_numbers, connection.execute(query).one())
+    if where is None or not len(between):
         return np.sort(found)
-    between = _of(scope_id, session, under, _READ).where(maybe, not_(surely))
-    decided = [
-        row.seq for row in connection.execute(between) if where.matches(_said(row), row.session)
-    ]
+    rows = connection.execute(_BETWEEN, {"seqs": between.tolist()})
+    decided = [row.seq for row in rows if where.matches(_said(row), row.session)]
     return np.sort(np.concatenate([found, np.array(decided, np.int64)]))
 
 
@@ -145,17 +159,24 @@ def _of(
     return query if session is None else query.where(sessions.c.name == session)
 
 
-def _numbers(connection: Connection, query: Select[Any]) -> NDArray[np.int64]:
-    # One row for all: fetching 5,000 rows took four times as long.
-    text = connection.execute(query).scalar_one()
-    return np.fromstring(text or "", np.int64, sep=",")
+def _listed(which: ColumnElement[bool]) -> ColumnElement[str]:
+    """The numbers of those rows, as a list."""
+    return func.aggregate_strings(case((which, cast(messages.c.seq, String))), ",")
 
 
-def _translated(where: Filter) -> _Condition:
+def _numbers(listed: str | None) -> NDArray[np.int64]:
+    return np.fromstring(listed or "", np.int64, sep=",")
+
+
+def _translated(where: Filter, fields: _Fields) -> _Condition:
     values, depth = _size(where.expression)
     if values > MAX_VALUES or depth > MAX_DEPTH:
         return _UNDECIDED
-    return _condition(where.expression)
+    condition = _condition(where.expression, fields)
+    read = metadata_was_read(fields.dialect, messages.c.extra) if fields.held else None
+    if read is None:
+        return condition
+    return _Condition(and_(read, condition.surely), or_(not_(read), condition.maybe))
 
 
 def _size(node: Expression) -> tuple[int, int]:
@@ -167,36 +188,37 @@ def _size(node: Expression) -> tuple[int, int]:
     return sum(values for values, _ in parts), 1 + max((depth for _, depth in parts), default=0)
 
 
-def _condition(node: Expression) -> _Condition:
+def _condition(node: Expression, fields: _Fields) -> _Condition:
     if isinstance(node, AllOf):
-        return _all(_condition(part) for part in node.parts)
+        return _all(_condition(part, fields) for part in node.parts)
     if isinstance(node, AnyOf):
-        return _any(_condition(part) for part in node.parts)
+        return _any(_condition(part, fields) for part in node.parts)
     if isinstance(node, Not):
-        return _not(_condition(node.part))
+        return _not(_condition(node.part, fields))
     if node.field == "metadata":
-        return _metadata(node)
+        return _metadata(node, fields)
     if node.field == "time":
         moment = (node.value - _EPOCH) // _MICROSECOND
         return _exactly(_COMPARE[node.operator](messages.c.time_us, moment))
     column = _TEXT_COLUMNS[node.field]
-    wanted: Any = node.value
+    # What is stored holds no NUL, and Postgres refuses to be asked for one.
+    wanted: Any = [value for value in node.value if "\x00" not in value]
     if node.field == "role" and tuple(wanted) == ("system",):
         return _exactly(SYSTEM)
     if len(wanted) > FEW_VALUES:
-        wanted = select(func.json_each(json.dumps(wanted)).table_valued("value").c.value)
+        return _exactly(and_(column.is_not(None), one_of(column, bindparam(None, wanted, Texts))))
     return _exactly(and_(column.is_not(None), column.in_(wanted)))
 
 
-def _metadata(node: Comparison) -> _Condition:
+def _metadata(node: Comparison, fields: _Fields) -> _Condition:
     if node.path or node.operator in {"same", "object"}:
         named = _mentioned(node.key)
         return _not(named) if node.operator == "exists" and not node.value else named
     if node.operator in {"ne", "not_in"}:
         same = Comparison("metadata", "in", tuple(value for _, value in node.wanted), node.key)
         there = Comparison("metadata", "exists", True, node.key)
-        return _all([_metadata(there), _not(_metadata(same))])
-    field = _Field.of(node.key)
+        return _all([_metadata(there, fields), _not(_metadata(same, fields))])
+    field = fields.of(node.key)
     if node.operator == "exists":
         has = _exactly(field.kind != "") if field is not None else _mentioned(node.key)
         return has if node.value else _not(has)
@@ -206,24 +228,40 @@ def _metadata(node: Comparison) -> _Condition:
         return field.is_one_of(node.wanted)
     (kind, wanted) = next(iter(node.wanted))
     if kind == "string":
-        return _exactly(and_(field.kind == "text", _COMPARE[node.operator](field.value, wanted)))
+        return _exactly(and_(field.kind == "text", _COMPARE[node.operator](field.text, wanted)))
     return field.number(node.operator, wanted)
+
+
+class _Fields:
+    """The metadata fields that a filter is about, each read once."""
+
+    def __init__(self, dialect: str) -> None:
+        self.dialect = dialect
+        self.held: dict[str, MetadataField] = {}
+
+    def of(self, key: str) -> _Field | None:
+        """The field, or None for a key that cannot be named in a path without escapes."""
+        if not key or any(character in '"\\' or character < " " for character in key):
+            return None
+        if key not in self.held:
+            self.held[key] = metadata_field(self.dialect, messages.c.extra, key)
+        held = self.held[key]
+        return _Field(held.kind, held.text, held.number)
+
+    def joined(self, query: Select[Any]) -> Select[Any]:
+        """The query with what the fields are read from."""
+        for held in self.held.values():
+            if held.source is not None:
+                query = query.join(held.source, true())
+        return query
 
 
 class _Field(NamedTuple):
     """A metadata field in SQL: its JSON type, "" where it is missing, and its value."""
 
     kind: ColumnElement[Any]
+    text: ColumnElement[Any]
     value: ColumnElement[Any]
-
-    @classmethod
-    def of(cls, key: str) -> _Field | None:
-        """The field, or None for a key that cannot be named in a path without escapes."""
-        if not key or any(character in '"\\' or character < " " for character in key):
-            return None
-        path = f'$.metadata."{key}"'
-        kind = func.coalesce(func.json_type(messages.c.extra, path), "")
-        return cls(kind, func.json_extract(messages.c.extra, path))
 
     def is_one_of(self, wanted: Iterable[tuple[str, Any]]) -> _Condition:
         """Equal to one of the values, given as (kind, value)."""
@@ -236,7 +274,7 @@ class _Field(NamedTuple):
             else:
                 names.append("null" if value is None else str(value).lower())
         if texts:
-            either.append(_exactly(and_(self.kind == "text", self.value.in_(texts))))
+            either.append(_exactly(and_(self.kind == "text", self.text.in_(texts))))
         if names:
             either.append(_exactly(self.kind.in_(names)))
         return _any(either)
@@ -266,7 +304,7 @@ class _Field(NamedTuple):
 def _mentioned(key: str) -> _Condition:
     """May have the key: the JSON text holds it as `rows.message_row` writes it."""
     text = f"{json.dumps(key, ensure_ascii=False)}: "
-    return _Condition(false(), func.instr(func.coalesce(messages.c.extra, ""), text) > 0)
+    return _Condition(false(), contains(func.coalesce(messages.c.extra, ""), text))
 
 
 def _exactly(condition: ColumnElement[bool]) -> _Condition:
@@ -304,13 +342,17 @@ _BY_SEQ: Final = (
     .where(messages.c.seq.in_(bindparam("seqs", expanding=True)))
     .order_by(messages.c.seq)
 )
-_AS_TEXT: Final = func.aggregate_strings(cast(messages.c.seq, String), ",")
-_READ: Final = (
-    messages.c.seq,
-    messages.c.time_us,
-    messages.c.role,
-    messages.c.name,
-    messages.c.id,
-    messages.c.extra,
-    sessions.c.name.label("session"),
+_BETWEEN: Final[Select[Any]] = (
+    select(
+        messages.c.seq,
+        messages.c.time_us,
+        messages.c.role,
+        messages.c.name,
+        messages.c.id,
+        messages.c.extra,
+        sessions.c.name.label("session"),
+    )
+    .select_from(messages)
+    .join(sessions, sessions.c.id == messages.c.session_id)
+    .where(one_of(messages.c.seq, bindparam("seqs", type_=Numbers)))
 )

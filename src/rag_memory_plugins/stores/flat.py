@@ -18,11 +18,9 @@ from sqlalchemy import (
     Connection,
     delete,
     func,
-    insert,
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.ports import Encoded, Found, Pending, Query
@@ -31,7 +29,10 @@ from rag_memory_plugins.retrieval.retriever import Question, Ranking, rank
 from rag_memory_plugins.stores import filtering, mirroring, queueing, snapshot
 from rag_memory_plugins.stores.cache import Loaded, ScopeCache
 from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.dialects import upsert
 from rag_memory_plugins.stores.schema import (
+    ACTIVE,
+    FILLED,
     calibrations,
     indexes,
     meta,
@@ -65,7 +66,8 @@ class FlatIndex:
     """Exact search over one database file; implements `ports.VectorIndex`.
 
     Without a `fingerprint` there is no dense lane and nothing to embed. Of a scope with more than
-    `exact_up_to` messages no vectors are held in memory; None is no limit.
+    `exact_up_to` messages no vectors are held in memory; None is no limit. `beside` the index that
+    serves it is only filled: it gets every new message too, and nothing else changes for anybody.
     """
 
     def __init__(
@@ -76,15 +78,24 @@ class FlatIndex:
         cache_bytes: int = 256 * 2**20,
         clock: Callable[[], float] = time.time,
         exact_up_to: int | None = None,
+        *,
+        beside: bool = False,
     ) -> None:
         self.database = database
         self.fingerprint = fingerprint
         self.dimension = dimension
         self.exact_up_to = exact_up_to
+        self._beside = beside
         self._index_id = 0
         self._clock = clock
+        self._cache_bytes = cache_bytes
         self._cache = ScopeCache(cache_bytes)
         self._last_scope = 0  # where the outbox went on to the next scope
+
+    @property
+    def index_id(self) -> int:
+        """The number of this embedder's index in the file; 0 while there is none."""
+        return self._index_id
 
     @property
     def ready(self) -> bool:
@@ -102,46 +113,80 @@ class FlatIndex:
             found = await self.database.aread(lambda c: c.execute(query).scalar_one_or_none())
             self._index_id = found or 0
             return
-        self._index_id = await self.database.awrite(self._activate)
+        # A look first: making an index active shuts out all writers for a moment.
+        self._index_id = await self.database.aread(self._active)
+        if not self._index_id:
+            unit = self._join if self._beside else self._activate
+            self._index_id = await self.database.awrite(unit, "everybody")
+
+    def _active(self, connection: Connection) -> int:
+        """The id of this embedder's index, if it is the one that is active, or filled beside it."""
+        rows = connection.execute(select(indexes.c.id, indexes.c.fingerprint, indexes.c.active))
+        state = FILLED if self._beside else ACTIVE
+        active = {row.id: row.fingerprint for row in rows if row.active == state}
+        if self._beside:
+            return next((key for key, name in active.items() if name == self.fingerprint), 0)
+        return next(iter(active)) if [*active.values()] == [self.fingerprint] else 0
 
     def _activate(self, connection: Connection) -> int:
         query = select(indexes.c.id, indexes.c.active).where(
             indexes.c.fingerprint == self.fingerprint
         )
         row = connection.execute(query).one_or_none()
-        if row is not None and row.active:
+        if row is not None and row.active == ACTIVE:
             return int(row.id)
         # Messages no longer queue for the embedder that was replaced. A process that still uses
         # it finds that out at its next search, and makes it active beside this one.
-        connection.execute(update(indexes).values(active=0))
-        if row is None:
-            values = {"fingerprint": self.fingerprint, "dimension": self.dimension, "active": 1}
-            key = connection.execute(insert(indexes), values).inserted_primary_key
-            index_id = int(key[0]) if key is not None else 0
-        else:
-            index_id = int(row.id)
-            connection.execute(update(indexes).where(indexes.c.id == index_id).values(active=1))
-        connection.execute(delete(outbox).where(outbox.c.index_id != index_id))
+        connection.execute(update(indexes).where(indexes.c.active == ACTIVE).values(active=0))
+        index_id = self._put(connection, ACTIVE)
+        queued = select(indexes.c.id).where(indexes.c.active > 0)
+        connection.execute(delete(outbox).where(outbox.c.index_id.not_in(queued)))
         queueing.queue_missing(connection, index_id)
         return index_id
 
-    async def _areactivate(self) -> None:
-        def unit(connection: Connection) -> None:
-            connection.execute(
-                update(indexes).where(indexes.c.id == self._index_id).values(active=1)
-            )
-            queueing.queue_missing(connection, self._index_id)
+    def _join(self, connection: Connection) -> int:
+        """Have this embedder's index filled beside the others; one that serves goes on serving."""
+        query = select(indexes.c.id).where(
+            indexes.c.fingerprint == self.fingerprint, indexes.c.active > 0
+        )
+        index_id = connection.execute(query).scalar_one_or_none()
+        if index_id is None:
+            index_id = self._put(connection, FILLED)
+            queueing.queue_missing(connection, index_id)
+        return int(index_id)
 
-        await self.database.awrite(unit)
+    def _put(self, connection: Connection, state: int) -> int:
+        """The id of this embedder's index, made if there is none, in this state from now on."""
+        statement = upsert(indexes).values(
+            fingerprint=self.fingerprint, dimension=self.dimension, active=state
+        )
+        statement = statement.on_conflict_do_update(
+            index_elements=["fingerprint"], set_={"active": state}
+        )
+        return int(connection.execute(statement.returning(indexes.c.id)).scalar_one())
+
+    async def _areactivate(self) -> None:
+        def unit(connection: Connection) -> int:
+            index_id = self._put(connection, ACTIVE)
+            queueing.queue_missing(connection, index_id)
+            return index_id
+
+        index_id = await self.database.awrite(unit, "everybody")
+        if index_id != self._index_id:  # it was dropped while this process still used it
+            self._index_id = index_id
+            self._cache = ScopeCache(self._cache_bytes)
 
     async def asearch(self, namespace: Namespace, query: Query) -> Found:
         """The best messages of one snapshot; see `ports.VectorIndex`."""
         question = snapshot.question_of(query)
-        return await self._asnapshot(partial(self._search, Asked(namespace, query, question)))
+        asked = Asked(namespace, query, question)
+        return await self._asnapshot(asked, partial(self._search, asked))
 
-    async def _asnapshot(self, search: Callable[[Connection], tuple[Found, bool]]) -> Found:
+    async def _asnapshot(
+        self, asked: Asked, search: Callable[[Connection], tuple[Found, bool]]
+    ) -> Found:
         """What `search` finds in one snapshot; it says whether this index is active there."""
-        found, active = await self.database.aread(search)
+        found, active = await self.database.aread(search, asked.namespace.scope)
         if not active and self._index_id and not self.database.readonly:
             await self._areactivate()
         return found
@@ -228,7 +273,7 @@ class FlatIndex:
                 )
             )
 
-        await self.database.awrite(unit)
+        await self.database.awrite(unit, scope)
 
     async def apending(self, scope: Scope, limit: int) -> list[Pending]:
         """Up to `limit` messages of the scope without a vector, oldest first."""
@@ -238,7 +283,7 @@ class FlatIndex:
                 connection, self._index_id, find_scope(connection, scope), limit
             )
 
-        return await self.database.aread(unit)
+        return await self.database.aread(unit, scope)
 
     async def alease(self, limit: int, seconds: float) -> list[Pending]:
         """Take up to `limit` messages to embed, scopes in turn, for `seconds`."""
@@ -265,8 +310,9 @@ class FlatIndex:
         """Write vectors of messages that still exist and settle them; return how many."""
         if not pending:
             return 0
+        whose = sorted({item.scope_id for item in pending})
         return await self.database.awrite(
-            lambda connection: queueing.store(connection, self._index_id, pending, encoded)
+            lambda connection: queueing.store(connection, self._index_id, pending, encoded), whose
         )
 
     async def arelease(self, pending: Sequence[Pending], seconds: float) -> None:
@@ -280,8 +326,11 @@ class FlatIndex:
         query = select(func.count()).where(outbox.c.index_id == self._index_id)
         return await self.database.aread(lambda c: int(c.execute(query).scalar_one()))
 
-    async def arebuild(self, scope: Scope | None = None, *, vectors_too: bool = True) -> int:
+    async def arebuild(self, scope: Scope | None = None) -> int:
         """Derive keywords and vectors from the log again, one scope a transaction."""
+        return await self._arederive(scope, vectors_too=True)
+
+    async def _arederive(self, scope: Scope | None, *, vectors_too: bool) -> int:
         if scope is None:
             query = select(scopes.c.id).order_by(scopes.c.id)
             ids = await self.database.aread(lambda c: [row.id for row in c.execute(query)])
@@ -291,7 +340,7 @@ class FlatIndex:
         total = 0
         for scope_id in ids:
             total += await self.database.awrite(
-                partial(queueing.rebuild, scope_id=scope_id, vectors_too=vectors_too)
+                partial(queueing.rebuild, scope_id=scope_id, vectors_too=vectors_too), [scope_id]
             )
         return total
 
@@ -300,7 +349,7 @@ class FlatIndex:
         mark = select(meta.c.value).where(meta.c.key == "analyzer")
         if await self.database.aread(lambda c: c.execute(mark).scalar_one()) == ANALYZER:
             return
-        await self.arebuild(vectors_too=False)
+        await self._arederive(None, vectors_too=False)
         done = update(meta).where(meta.c.key == "analyzer").values(value=ANALYZER)
         await self.database.awrite(lambda c: c.execute(done).rowcount)
 
@@ -312,7 +361,7 @@ class FlatIndex:
         """What was erased may wait in a store that this memory was not opened with."""
         if self.database.readonly:
             return ""
-        count, name = await self.database.aread(lambda c: mirroring.waiting(c, self._index_id))
+        count, name = await self.database.aread(mirroring.waiting)
         if not count:
             return ""
         return f"{count} messages wait to be removed from {name}; open the memory with that index"

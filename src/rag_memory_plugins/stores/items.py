@@ -7,13 +7,12 @@ rows that hold texts are replaced.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, LargeBinary, Row, Select, bindparam, func, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from rag_memory_plugins.filters import Filter
 from rag_memory_plugins.namespace import Namespace, Scope
@@ -22,7 +21,9 @@ from rag_memory_plugins.ports import ItemChange, StoredItem
 from rag_memory_plugins.results import EraseReceipt, Hit
 from rag_memory_plugins.stores import filtering, replacing, snapshot
 from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.dialects import Numbers, one_of
 from rag_memory_plugins.stores.erasing import aerase, finished
+from rag_memory_plugins.stores.remaining import Taken
 from rag_memory_plugins.stores.rows import in_batches, keyword_row, message_of, stored_columns
 from rag_memory_plugins.stores.schema import items, messages, scopes, sessions, text_hash
 from rag_memory_plugins.stores.sql import find_scope
@@ -36,6 +37,8 @@ _INLINE_CHARACTERS: Final = 4_000
 """What is stemmed on the loop itself, in about a millisecond; more goes to a thread."""
 _AT_ONCE: Final = 2_000
 """Items erased in one transaction by what may have to erase many."""
+_SCOPES: Final = 64
+"""Scopes whose expired items are erased in one transaction."""
 
 
 class SqlItems:
@@ -62,16 +65,16 @@ class SqlItems:
                         found[item.path, item.message.id] = item
             return [found.get(place) for place in places]
 
-        return await self.database.aread(unit)
+        return await self.database.aread(unit, scope)
 
     async def apick(self, scope: Scope, hits: Sequence[Hit], now: datetime) -> list[StoredItem]:
         """The items that a search found, as far as they are still there, in order."""
         values = {
-            "seqs": json.dumps([hit.seq for hit in hits]),
+            "seqs": [hit.seq for hit in hits],
             "now": micros(now),
             "scope": text_hash(scope.key),
         }
-        rows = await self.database.aread(lambda c: snapshot.fetched(c, _TIMES, values))
+        rows = await self.database.aread(lambda c: snapshot.fetched(c, _TIMES, values), scope)
         times = {row[0]: row[1:] for row in rows}
         return [
             _timed(hit.seq, hit.session, hit.message, *times[hit.seq])
@@ -98,15 +101,15 @@ class SqlItems:
             values: dict[str, Any] = {"now": micros(now)}
             if where is not None:
                 found = filtering.seqs(connection, scope_id, where, under=under)
-                chosen = chosen.where(items.c.seq.in_(_SEQS))
-                values["seqs"] = json.dumps(found.tolist())
+                chosen = chosen.where(one_of(items.c.seq, _SEQS))
+                values["seqs"] = found.tolist()
             elif under:
                 inside = filtering.sessions_under(scope_id, under)
                 chosen = chosen.where(items.c.session_id.in_(inside))
             page = chosen.order_by(*_LAST_FIRST).limit(limit).offset(offset)
             return [_item_of(row) for row in connection.execute(page, values)]
 
-        return await self.database.aread(unit)
+        return await self.database.aread(unit, scope)
 
     async def apaths(self, scope: Scope, under: str = "") -> list[str]:
         """Paths that hold an item, in no order."""
@@ -118,7 +121,7 @@ class SqlItems:
                 query = query.where(sessions.c.id.in_(filtering.sessions_under(scope_id, under)))
             return list(connection.execute(query).scalars())
 
-        return await self.database.aread(unit)
+        return await self.database.aread(unit, scope)
 
     async def achange(self, scope: Scope, changes: Sequence[ItemChange], now: datetime) -> int:
         """Make all changes or none, durably; see `ports.ItemStore`."""
@@ -138,27 +141,32 @@ class SqlItems:
         portal = get_portal()
         rows = derive() if size <= _INLINE_CHARACTERS else await portal.acompute(derive)
         return await self.database.awrite(
-            lambda connection: replacing.change(connection, scope, rows, micros(now))
+            lambda connection: replacing.change(connection, scope, rows, micros(now)), scope
         )
 
     async def arefresh(self, scope: Scope, seqs: Sequence[int], now: datetime) -> None:
         """Let items stay as long again as when they were written."""
-        values = {"seqs": json.dumps(list(seqs)), "now": micros(now)}
+        values = {"seqs": list(seqs), "now": micros(now), "scope": text_hash(scope.key)}
         if seqs and not self.database.readonly:
             await self.database.awrite(
-                lambda connection: connection.execute(_REFRESH, values).rowcount
+                lambda connection: connection.execute(_REFRESH, values).rowcount, scope
             )
 
     async def aexpire(self, now: datetime, scope: Scope | None = None) -> int:
         """Erase what has expired, of one scope or of all; return how many."""
         if self.database.readonly:
             return 0
-        values = {"now": micros(now), "scope": None if scope is None else text_hash(scope.key)}
-        query = _EXPIRED.params(values)
+        values: dict[str, Any] = {"now": micros(now)}
+        expired = _EXPIRED
+        if scope is not None:
+            values["scope"] = text_hash(scope.key)
+            expired = _EXPIRED.where(scopes.c.key_hash == bindparam("scope"))
+        whose = expired.with_only_columns(items.c.scope_id).distinct().limit(_SCOPES)
         total = 0
         # Looking costs little; only what is there is worth a write transaction.
-        while await self.database.aread(lambda c: c.execute(_ANY_EXPIRED, values).first()):
-            gone = await self.database.awrite(partial(replacing.drop, query=query))
+        while ids := await self.database.aread(lambda c: _first_column(c, whose, values)):
+            query = expired.where(items.c.scope_id.in_(ids)).limit(_AT_ONCE).params(values)
+            gone = await self.database.awrite(partial(replacing.drop, query=query), ids)
             total += gone["messages"]
         return total
 
@@ -167,13 +175,13 @@ class SqlItems:
         place = Namespace(scope.tenant, scope.user, under or "/", items=True)
         if not under:
             return await aerase(self.database, place, "user")
-        gone = dict.fromkeys(("messages", "vectors", "pins"), 0)
+        gone: dict[str, int] = {}
         while True:
-            part = await self.database.awrite(partial(_erase_some, scope=scope, under=under))
+            part = await self.database.awrite(partial(_erase_some, scope=scope, under=under), scope)
             if not part["messages"]:
                 break
-            gone = {name: count + part[name] for name, count in gone.items()}
-        return await finished(self.database, place, "session", gone)
+            gone = {name: gone.get(name, 0) + count for name, count in part.items()}
+        return await finished(self.database, place, "session", Taken(counts=gone))
 
 
 def _erase_some(connection: Connection, scope: Scope, under: str) -> dict[str, int]:
@@ -181,6 +189,10 @@ def _erase_some(connection: Connection, scope: Scope, under: str) -> dict[str, i
     query = select(items.c.scope_id, items.c.session_id, items.c.seq)
     inside = filtering.sessions_under(scope_id or 0, under)
     return replacing.drop(connection, query.where(items.c.session_id.in_(inside)).limit(_AT_ONCE))
+
+
+def _first_column(connection: Connection, query: Select[Any], values: dict[str, Any]) -> list[int]:
+    return list(connection.execute(query, values).scalars())
 
 
 def micros(time: datetime) -> int:
@@ -203,7 +215,7 @@ def _timed(
 
 
 # Statements built once: see `stores/sql.py`.
-_SEQS: Final = select(func.json_each(bindparam("seqs")).table_valued("value").c.value)
+_SEQS: Final = bindparam("seqs", type_=Numbers)
 _ALIVE: Final = items.c.expires_us.is_(None) | (items.c.expires_us > bindparam("now"))
 _LISTED: Final[Select[Any]] = (
     stored_columns()
@@ -220,23 +232,22 @@ _AT: Final = _OF_SCOPE.where(
     sessions.c.name_hash == bindparam("path"),
     messages.c.id_hash.in_(bindparam("hashes", expanding=True)),
 )
-_TIMES: Final = snapshot.as_text(
+_TIMES: Final = snapshot.as_prepared(
     select(items.c.seq, items.c.created_us, items.c.updated_us, items.c.stay_us)
     .join(scopes, scopes.c.id == items.c.scope_id)
-    .where(scopes.c.key_hash == bindparam("scope"), items.c.seq.in_(_SEQS), _ALIVE)
+    .where(scopes.c.key_hash == bindparam("scope"), one_of(items.c.seq, _SEQS), _ALIVE)
 )
 _EXPIRED: Final = (
     select(items.c.scope_id, items.c.session_id, items.c.seq)
     .join(scopes, scopes.c.id == items.c.scope_id)
-    .where(
-        items.c.expires_us <= bindparam("now"),
-        bindparam("scope", type_=LargeBinary).is_(None) | (scopes.c.key_hash == bindparam("scope")),
-    )
-    .limit(_AT_ONCE)
+    .where(items.c.expires_us <= bindparam("now"))
 )
-_ANY_EXPIRED: Final = _EXPIRED.limit(1)
 _REFRESH: Final = (
     update(items)
-    .where(items.c.seq.in_(_SEQS), items.c.stay_us.is_not(None))
+    .where(
+        one_of(items.c.seq, _SEQS),
+        items.c.stay_us.is_not(None),
+        items.c.scope_id.in_(select(scopes.c.id).where(scopes.c.key_hash == bindparam("scope"))),
+    )
     .values(expires_us=bindparam("now") + items.c.stay_us)
 )

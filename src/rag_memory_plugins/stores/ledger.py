@@ -1,4 +1,4 @@
-"""`SqlLedger`: the router's attempts in a SQLite file, written behind the calls."""
+"""`SqlLedger`: the router's attempts in SQLite or Postgres, written behind the calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from sqlalchemy import (
     Connection,
     Float,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
     Select,
@@ -38,6 +37,7 @@ from rag_memory_plugins.namespace import SHARED, Scope
 from rag_memory_plugins.portal import Portal, blocking, get_portal, on_portal
 from rag_memory_plugins.router.ledger import Entry
 from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.dialects import Number
 from rag_memory_plugins.stores.schema import text_hash
 
 __all__ = ["SqlLedger", "Total", "migrate_ledger"]
@@ -55,10 +55,10 @@ _metadata: Final = MetaData()
 attempts: Final = Table(
     "attempts",
     _metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("tenant_hash", LargeBinary, nullable=False),
     Column("request_id", String, nullable=False),
-    Column("number", Integer, nullable=False),
+    Column("number", Number, nullable=False),
     Column("time", Float, nullable=False),
     *[Column(name, String, nullable=False) for name in ("tenant", "user", "provider", "model")],
     Column("answered_by", String, nullable=False),
@@ -109,7 +109,7 @@ class Total:
 
 
 class SqlLedger(Worker):
-    """The ledger of a router in a SQLite file; made by `open_ledger`.
+    """The ledger of a router in a SQLite file or a Postgres schema; made by `open_ledger`.
 
     `record` takes an entry in a microsecond, from any thread; entries are on disk within a second
     and at `close`. What a process that is killed took in its last second is lost. While the file
@@ -291,6 +291,6 @@ def _totals(by: By) -> Select[Any]:
 def _total(by: By, row: Any) -> Total:
     count, failed, read, written, cost, seconds = row[len(by) :]
     keys = dict(zip(by, row, strict=False))
-    return Total(
-        keys, count, failed or 0, read or 0, written or 0, (cost or 0) / 1e9, seconds or 0.0
-    )
+    # Postgres adds up large numbers as decimals.
+    failed, read, written = (int(number or 0) for number in (failed, read, written))
+    return Total(keys, count, failed, read, written, int(cost or 0) / 1e9, seconds or 0.0)

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from rag_memory_plugins.errors import InvalidInput, StoreClosed
 
-__all__ = ["LocalState"]
+__all__ = ["LocalState", "check_numbers"]
 
 _AT_ONCE: Final = 4
 """Ended keys that one update drops, which makes one at most: a great many stop nobody."""
@@ -52,7 +52,7 @@ class LocalState:
 
         The key is dropped `seconds` after its last change. Raises `InvalidInput`, changing nothing.
         """
-        _check("amounts", amounts, seconds)
+        check_numbers("amounts", amounts, seconds)
         with self._lock:
             now = self._now()
             numbers, end, _ = self._pop(key) or ({}, now, seconds)
@@ -76,7 +76,7 @@ class LocalState:
 
         Raises `InvalidInput`, changing nothing.
         """
-        _check("numbers", numbers, seconds)
+        check_numbers("numbers", numbers, seconds)
         with self._lock:
             now = self._now()
             held, end, _ = self._entries.get(key, ({}, now, 0.0))
@@ -147,7 +147,8 @@ class LocalState:
         return f"LocalState({len(self._entries)} keys{', closed' if self._closed else ''})"
 
 
-def _check(field: str, numbers: Mapping[str, int], seconds: float) -> None:
+def check_numbers(field: str, numbers: Mapping[str, int], seconds: float) -> None:
+    """Raise `InvalidInput` for what no `SharedState` keeps."""
     for name, number in numbers.items():
         if not isinstance(number, int):
             raise InvalidInput(f"{field}[{name!r}]", number, "pass a whole number")

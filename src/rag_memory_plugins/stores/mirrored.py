@@ -26,10 +26,11 @@ from rag_memory_plugins.retrieval.dense import DenseRows
 from rag_memory_plugins.stores import mirroring, snapshot
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.flat import Asked, FlatIndex
+from rag_memory_plugins.stores.resting import Resting, Rests
 from rag_memory_plugins.stores.schema import secret_of, text_hash
 
 if TYPE_CHECKING:
-    from rag_memory_plugins.namespace import Namespace
+    from rag_memory_plugins.namespace import Namespace, Scope
     from rag_memory_plugins.stores.cache import Loaded
     from rag_memory_plugins.stores.snapshot import Head
 
@@ -42,8 +43,10 @@ PROPOSED: Final = 256
 NOT_YET: Final = 512
 """Newest messages that are looked at although the store has not got them."""
 BATCH: Final = 128
-PATIENCE: Final = 5.0
-"""Seconds that a search waits for a store."""
+REMOVED: Final = 8_192
+"""Removals of one call: a store that rewrites files to be rid of bytes does it once for them all."""
+PATIENCE: Final = 2.0
+"""Seconds that a search waits for a store, which is then left alone for some; see `Resting`."""
 PUT_SECONDS: Final = 30.0
 LEASE_SECONDS: Final = 60.0
 """Longer than a batch may take: its lease ends after whatever was under way has."""
@@ -75,11 +78,17 @@ class MirroredIndex(FlatIndex):
         store: VectorStore,
         cache_bytes: int = 256 * 2**20,
         clock: Callable[[], float] = time.time,
+        *,
+        beside: bool = False,
     ) -> None:
-        super().__init__(database, fingerprint, dimension, cache_bytes, clock, EXACT_UP_TO)
+        super().__init__(
+            database, fingerprint, dimension, cache_bytes, clock, EXACT_UP_TO, beside=beside
+        )
         self.store = store
         self._mirror_id = 0
+        self._mirror_name = ""
         self._one_at_a_time = asyncio.Lock()
+        self._resting = Resting(clock)
 
     async def aopen(self) -> None:
         """Open the log's index and the store; the store will get every vector it has not got."""
@@ -87,25 +96,32 @@ class MirroredIndex(FlatIndex):
         secret = await self.database.aread(secret_of)
         # Not the secret itself: fences are made from that.
         log = text_hash(f"log {secret} {self.fingerprint}").hex()
-        await self.store.aopen(log, self.dimension)
+        await self.store.aopen(log, self.fingerprint or "", self.dimension)
+        await self._afind_mirror()
+
+    async def _afind_mirror(self) -> None:
+        """Find the store's row by the name that it has now; of one made anew it starts again."""
         name = self.store.name
+        if name == self._mirror_name:
+            return
         if self.database.readonly:
             self._mirror_id = await self.database.aread(
                 lambda c: mirroring.find(c, self._index_id, name)
             )
         else:
             self._mirror_id = await self.database.awrite(
-                lambda c: mirroring.open_mirror(c, self._index_id, name)
+                lambda c: mirroring.open_mirror(c, self._index_id, name), "everybody"
             )
+        self._mirror_name = name
 
     async def asearch(self, namespace: Namespace, query: Query) -> Found:
         """The best messages of one snapshot; see `ports.VectorIndex`."""
         asked = Asked(namespace, query, snapshot.question_of(query))
         try:
-            return await self._asnapshot(partial(self._search, asked))
+            return await self._asnapshot(asked, partial(self._search, asked))
         except _AskFirst:
             near, failed = await self._anearest(namespace, query)
-        found = await self._asnapshot(partial(self._search, replace(asked, near=near)))
+        found = await self._asnapshot(asked, partial(self._search, replace(asked, near=near)))
         if not failed:
             return found
         return replace(found, off={**found.off, "dense": failed}, degraded=(f"dense: {failed}",))
@@ -118,13 +134,12 @@ class MirroredIndex(FlatIndex):
         limit = max(PROPOSED, 4 * query.limit) * (
             4 if query.where is not None or query.under else 1
         )
+        vector, text = query.encoded.vectors[0], query.text
+        asking = partial(self.store.anearest, namespace.scope, text, vector, limit, session)
         try:
-            asking = self.store.anearest(
-                namespace.scope, query.text, query.encoded.vectors[0], limit, session
-            )
-            return await asyncio.wait_for(asking, PATIENCE), ""
-        except (asyncio.TimeoutError, TimeoutError):
-            return [], f"{self.store.name} did not answer in {PATIENCE:g} s"
+            return await self._resting.ask(asking, PATIENCE), ""
+        except Rests as told:
+            return [], f"{self.store.name} {told}"
         except Exception as error:  # a user's store; the keyword lane and the newest still answer
             return [], f"{self.store.name} failed ({shorten(error, 200)})"
 
@@ -170,19 +185,51 @@ class MirroredIndex(FlatIndex):
         """Remove what was erased, and put one batch of what the store has not got."""
         if not self._mirror_id or self.database.readonly:
             return 0
+        await self._afind_mirror()
         if not await self.database.aread(lambda c: mirroring.busy(c, self._mirror_id)):
             return 0
         async with self._leased() as lease:
             if not lease.taken:
                 return 0
             count = await self._aremove()
+            horizon = await self.database.ahorizon()
             points, upto = await self.database.aread(
-                lambda c: mirroring.next_points(c, self._mirror_id, self.dimension, BATCH)
+                lambda c: mirroring.next_points(c, self._mirror_id, self.dimension, BATCH, horizon)
             )
             if points:
                 await self._ask(self.store.aput(points))
             lease.upto = upto
             return count + len(points) + (upto > 0)
+
+    async def adrop_tenant(self, tenant: str) -> None:
+        """Remove a tenant that the log holds no more from the store at once, where it can do that.
+
+        Any other store is told of each message by `aclean`. Raises `StoreError`.
+        """
+        drop = getattr(self.store, "adrop_tenant", None)
+        if drop is None or not self._mirror_id:
+            return
+        async with self._leased() as lease:
+            if lease.taken:
+                await self._ask(drop(tenant))
+                await self.database.awrite(
+                    lambda c: mirroring.removed_tenant(c, self._mirror_id, tenant)
+                )
+
+    async def aleft(self, scope: Scope, session: str | None) -> int:
+        """How many points of an erased user, or session, a look at the store still meets."""
+        probe = np.zeros(self.dimension, np.float32)
+        probe[0] = 1.0
+        asking = self.store.anearest(scope, "erased", probe, 1, session)
+        try:
+            return len(await asyncio.wait_for(asking, PATIENCE))
+        except (asyncio.TimeoutError, TimeoutError) as error:
+            raise StoreError(f"{self.store.name}: no answer in {PATIENCE:g} s") from error
+
+    async def abehind(self) -> bool:
+        """Whether the store has still to get something, or to let go of something."""
+        await self._afind_mirror()
+        return await self.database.aread(lambda c: mirroring.busy(c, self._mirror_id))
 
     async def aclean(self) -> str:
         """Remove what was erased from the store; why that must wait, "" when nothing does."""
@@ -198,8 +245,9 @@ class MirroredIndex(FlatIndex):
                 await self._aremove()
             except StoreError as error:
                 return f"{error}; this is tried again in the background"
-        if not await self.database.acheckpoint():
-            return "a reader holds an old state of the file; this is tried again in the background"
+        waits_for = await self.database.acheckpoint()
+        if waits_for:
+            return f"{waits_for}; this is tried again in the background"
         return await super().aclean()
 
     async def _aremove(self) -> int:
@@ -207,7 +255,7 @@ class MirroredIndex(FlatIndex):
         count = 0
         while True:
             batch = await self.database.aread(
-                lambda c: mirroring.to_remove(c, self._mirror_id, BATCH)
+                lambda c: mirroring.to_remove(c, self._mirror_id, REMOVED)
             )
             if not batch:
                 return count
@@ -243,6 +291,7 @@ class MirroredIndex(FlatIndex):
                 yield lease
             finally:
                 if lease.taken:
+                    name = self.store.name  # another one, if it was made anew under way
                     await self.database.awrite(
-                        lambda c: mirroring.release(c, self._mirror_id, lease.upto)
+                        lambda c: mirroring.release(c, self._mirror_id, name, lease.upto)
                     )

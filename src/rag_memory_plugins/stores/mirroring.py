@@ -14,19 +14,22 @@ import numpy as np
 from sqlalchemy import (
     Connection,
     bindparam,
+    case,
     delete,
     exists,
     func,
     insert,
+    literal,
     literal_column,
     select,
     update,
 )
 
-from rag_memory_plugins.namespace import Scope
+from rag_memory_plugins.namespace import SHARED, Scope
 from rag_memory_plugins.ports import Point, RemovedPoint
 from rag_memory_plugins.retrieval.columns import from_halves
 from rag_memory_plugins.retrieval.traits import index_text
+from rag_memory_plugins.stores.dialects import larger, tenant_of
 from rag_memory_plugins.stores.rows import in_batches, message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
     indexes,
@@ -39,6 +42,7 @@ from rag_memory_plugins.stores.schema import (
 )
 
 __all__ = [
+    "MARK",
     "busy",
     "find",
     "lease",
@@ -47,27 +51,52 @@ __all__ = [
     "open_mirror",
     "release",
     "removed",
+    "removed_tenant",
     "to_remove",
     "unmirrored",
     "waiting",
 ]
 
 
+MARK: Final = "#"
+"""Before what tells one making of a store from the next, in its name."""
+
+
 def find(connection: Connection, index_id: int, name: str) -> int:
     """The id of a store's row, 0 when it was never opened with this index."""
-    query = select(mirrors.c.id).where(mirrors.c.index_id == index_id, mirrors.c.name == name)
-    return int(connection.execute(query).scalar_one_or_none() or 0)
+    row = _row(connection, index_id, name)
+    return row[0] if row else 0
 
 
 def open_mirror(connection: Connection, index_id: int, name: str) -> int:
-    """The id of a store's row, made if there is none: it then gets every vector there is."""
-    found = find(connection, index_id, name)
-    if found:
+    """The id of a store's row, made if there is none: it then gets every vector there is.
+
+    So does a store that was made anew since, by the mark in its name; what it must let go of stays
+    noted. Of a store whose mark is not known yet nothing is changed.
+    """
+    row = _row(connection, index_id, name)
+    if row:
+        found, known = row
+        if known != name and MARK in name:
+            again = update(mirrors).where(mirrors.c.id == found).values(name=name, upto=0)
+            connection.execute(again)
         return found
     key = connection.execute(
         insert(mirrors), {"index_id": index_id, "name": name, "upto": 0, "due": 0.0}
     ).inserted_primary_key
     return int(key[0]) if key is not None else 0
+
+
+def _row(connection: Connection, index_id: int, name: str) -> tuple[int, str] | None:
+    """(id, name) of a store's row, whatever mark it had."""
+    stem = name.partition(MARK)[0]
+    query = select(mirrors.c.id, mirrors.c.name).where(
+        mirrors.c.index_id == index_id,
+        # Not LIKE, which folds case.
+        (mirrors.c.name == stem) | (func.substr(mirrors.c.name, 1, len(stem) + 1) == stem + MARK),
+    )
+    row = connection.execute(query.order_by(mirrors.c.id.desc()).limit(1)).first()
+    return (int(row.id), str(row.name)) if row else None
 
 
 def busy(connection: Connection, mirror_id: int) -> bool:
@@ -89,10 +118,15 @@ def lease(connection: Connection, mirror_id: int, now: float, seconds: float) ->
 
 
 def next_points(
-    connection: Connection, mirror_id: int, dimension: int, limit: int
+    connection: Connection, mirror_id: int, dimension: int, limit: int, horizon: int | None
 ) -> tuple[list[Point], int]:
-    """(the next messages that the store has not got, how far it will be then)."""
-    found = connection.execute(_NEXT, {"mirror": mirror_id, "some": limit}).all()
+    """(the next messages that the store has not got, how far it will be then).
+
+    Beyond the `horizon` a vector may still be written that has a smaller number than one that is
+    there: passing it by would lose it.
+    """
+    values = {"mirror": mirror_id, "some": limit, "horizon": _END if horizon is None else horizon}
+    found = connection.execute(_NEXT, values).all()
     if not found:
         return [], 0
     texts = {}
@@ -114,9 +148,10 @@ def next_points(
     return points, int(found[-1].id)
 
 
-def release(connection: Connection, mirror_id: int, upto: int = 0) -> None:
-    """Let others at the store, which has everything up to `upto`."""
-    values = {"upto": func.max(mirrors.c.upto, upto), "due": 0.0}
+def release(connection: Connection, mirror_id: int, name: str, upto: int = 0) -> None:
+    """Let others at the store, which has everything up to `upto` if this is still its name."""
+    reached = case((mirrors.c.name == name, larger(mirrors.c.upto, upto)), else_=mirrors.c.upto)
+    values = {"upto": reached, "due": 0.0}
     connection.execute(update(mirrors).where(mirrors.c.id == mirror_id).values(**values))
 
 
@@ -168,21 +203,29 @@ def removed(connection: Connection, ids: Sequence[int]) -> None:
         connection.execute(delete(mirror_removals).where(mirror_removals.c.id.in_(some)))
 
 
-def waiting(connection: Connection, index_id: int) -> tuple[int, str]:
-    """(how many removals stores of an index wait for, the name of one of them)."""
+def removed_tenant(connection: Connection, mirror_id: int, tenant: str) -> None:
+    """Cross off all of a tenant: the store has let go of it as a whole."""
+    key = Scope(tenant, SHARED).key.partition("/")[0]
+    own = (mirror_removals.c.mirror_id == mirror_id) & (tenant_of(mirror_removals.c.scope) == key)
+    connection.execute(delete(mirror_removals).where(own))
+
+
+def waiting(connection: Connection, index_id: int | None = None) -> tuple[int, str]:
+    """(how many removals stores of an index, or of any, wait for; the name of one of them)."""
     query = (
         select(func.count(), func.max(mirrors.c.name))
         .join_from(mirror_removals, mirrors, mirrors.c.id == mirror_removals.c.mirror_id)
-        .where(mirrors.c.index_id == index_id)
+        .where(literal(True) if index_id is None else mirrors.c.index_id == index_id)
     )
     count, name = connection.execute(query).one()
     return int(count), name or ""
 
 
+_END: Final = 2**63 - 1
 _MINE: Final = mirrors.c.id == bindparam("mirror")
 _UPTO: Final = select(mirrors.c.upto).where(_MINE).scalar_subquery()
 _INDEX: Final = select(mirrors.c.index_id).where(_MINE).scalar_subquery()
-_PIECES: Final = func.length(vectors.c.data) / (2 * indexes.c.dimension)
+_PIECES: Final = func.length(vectors.c.data) // (2 * indexes.c.dimension)
 # By its number alone: an index of the table's would be read from its start.
 _AFTER: Final = (literal_column("+vectors.index_id") == _INDEX) & (vectors.c.id > _UPTO)
 _BUSY: Final = select(
@@ -199,7 +242,7 @@ _NEXT: Final = (
     .join(scopes, scopes.c.id == vectors.c.scope_id)
     .join(messages, messages.c.seq == vectors.c.seq)
     .join(sessions, sessions.c.id == messages.c.session_id)
-    .where(_AFTER)
+    .where(_AFTER, vectors.c.id <= bindparam("horizon"))
     .order_by(vectors.c.id)
     .limit(bindparam("some"))
 )

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from rag_memory_plugins.errors import InvalidInput
+from rag_memory_plugins.errors import InvalidInput, StoreError
 from rag_memory_plugins.retrieval.tenancy import TENANT
 
 if TYPE_CHECKING:
     from rag_memory_plugins.namespace import Scope
     from rag_memory_plugins.ports import RemovedPoint
 
-__all__ = ["Bridge", "named", "point_id", "seqs_of"]
+__all__ = ["Bridge", "named", "owner_key", "point_id", "seqs_of"]
 
 OWNER: Final = "rag_memory_owner"
 SESSION: Final = "rag_memory_session"
 _PIECES: Final = 1 << 16
+OVER: Final = 8
+"""How many times as many are asked for, of a store that cannot be asked for one user's alone."""
+MOST: Final = 1 << 16
+"""How many are asked for at most."""
 
 
 class Bridge:
@@ -39,28 +43,52 @@ class Bridge:
             raise InvalidInput("name", name, "pass a name, a str")
         self.name = chosen
         self.log = ""
+        self.dimension = 0
         self.one = asyncio.Lock()
+        self.closed = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
-    async def aopen(self, log: str, dimension: int) -> None:
+    async def aopen(self, log: str, fingerprint: str, dimension: int) -> None:
         """Begin to serve a log. Raises `InvalidInput` when it serves another."""
         if self.log not in ("", log):
             remedy = "it serves a memory already; wrap the store once for each memory"
             raise InvalidInput("index", self.name, remedy)
         self.log = log
+        self.dimension = dimension
 
     async def aclose(self) -> None:
-        """Nothing: the store is the caller's."""
+        """Serve nobody any more; the store is the caller's."""
+        self.closed = True
+
+    def check_open(self) -> None:
+        """Raise `StoreError` once it was closed."""
+        if self.closed:
+            raise StoreError(f"{self.name} is closed; wrap the store again for another memory")
 
     def ids_of(self, points: Iterable[RemovedPoint]) -> list[str]:
-        """The names of all their vectors."""
-        return [
-            point_id(self.log, point.scope, point.seq, piece)
+        """The names of all their vectors, each once."""
+        named = {
+            point_id(self.log, point.scope, point.seq, piece): None
             for point in points
             for piece in range(point.pieces)
-        ]
+        }
+        return list(named)
+
+    async def awider(
+        self, limit: int, search: Callable[[int], Awaitable[tuple[list[int], int]]]
+    ) -> list[int]:
+        """Seqs of a store that cannot be asked for one user's alone: more is looked through.
+
+        `search` is told how many to look for, and gives (the user's of them, how many were found).
+        """
+        asked = min(limit * OVER, MOST)
+        while True:
+            mine, found = await search(asked)
+            if len(mine) >= limit or found < asked or asked >= MOST:
+                return mine[:limit]
+            asked = min(asked * OVER, MOST)
 
 
 def named(log: str, scope: Scope, session: str | None) -> dict[str, str]:

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, literal, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.namespace import Scope
 from rag_memory_plugins.ports import Encoded, Pending
 from rag_memory_plugins.retrieval.sentences import passages
 from rag_memory_plugins.retrieval.traits import index_text
+from rag_memory_plugins.stores.dialects import upsert
 from rag_memory_plugins.stores.mirroring import note_removals
 from rag_memory_plugins.stores.rows import in_batches, keyword_row, message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
@@ -107,7 +107,8 @@ def store(
         }
         for item, made in zip(pending, encoded, strict=True)
     ]
-    written = connection.execute(_INSERT_VECTOR, rows).rowcount
+    # Not every client adds up what many inserts did.
+    written = sum(connection.execute(_INSERT_VECTOR, row).rowcount for row in rows)
     token_rows = [
         {
             "s": item.seq,
@@ -194,7 +195,7 @@ def rebuild(connection: Connection, scope_id: int, *, vectors_too: bool) -> int:
     if rows:
         connection.execute(insert(keywords), rows)
     if vectors_too:
-        each = keywords.join(indexes, indexes.c.active == 1)
+        each = keywords.join(indexes, indexes.c.active > 0)
         every = (
             select(indexes.c.id, keywords.c.scope_id, keywords.c.seq, literal(0.0))
             .select_from(each)
@@ -230,6 +231,7 @@ _DUE: Final = (
     )
     .order_by(outbox.c.seq)
     .limit(bindparam("some"))
+    .with_for_update(skip_locked=True)  # two workers take turns, neither waits
 )
 _INSERT_VECTOR: Final = (
     upsert(vectors)
@@ -247,6 +249,7 @@ _INSERT_VECTOR: Final = (
         ).where(keywords.c.seq == bindparam("s")),
     )
     .on_conflict_do_nothing()
+    .execution_options(preserve_rowcount=True)  # psycopg forgets that of an INSERT otherwise
 )
 _INSERT_TOKENS: Final = (
     upsert(tokens)

@@ -17,11 +17,11 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.ports import ItemChange
 from rag_memory_plugins.stores.appending import ensure_place, insert_messages, queue
+from rag_memory_plugins.stores.dialects import upsert
 from rag_memory_plugins.stores.erasing import delete_messages
 from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import items, messages, paths, scopes, sessions, text_hash
@@ -79,7 +79,7 @@ def drop(connection: Connection, query: Select[Any]) -> dict[str, int]:
     total = dict.fromkeys(("messages", "vectors", "pins"), 0)
     for scope_id, rows in by_scope.items():
         gone = delete_messages(connection, scope_id, [row.seq for row in rows], anew=False)
-        total = {name: count + gone[name] for name, count in total.items()}
+        total = {name: total.get(name, 0) + count for name, count in gone.items()}
         _forget_empty(connection, {row.session_id for row in rows})
     return total
 

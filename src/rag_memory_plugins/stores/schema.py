@@ -20,7 +20,6 @@ from sqlalchemy import (
     Connection,
     Float,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
     String,
@@ -28,25 +27,30 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     delete,
+    func,
     insert,
     inspect,
     literal_column,
     select,
-    text,
     update,
 )
 from sqlalchemy.schema import SchemaItem
 
 from rag_memory_plugins.errors import StoreCorrupt
 from rag_memory_plugins.retrieval.lexical import ANALYZER
+from rag_memory_plugins.stores.dialects import Number
 
 __all__ = [
+    "ACTIVE",
+    "FILLED",
+    "MOVING",
     "SYSTEM",
     "archive_ends",
     "archived",
     "calibrations",
     "folds",
     "indexes",
+    "is_current",
     "items",
     "keywords",
     "message_sizes",
@@ -71,9 +75,12 @@ __all__ = [
 
 metadata: Final = MetaData()
 
+MOVING: Final = "moving"
+"""The key in `meta` of a database that is being filled from another one."""
+
 
 def _table(name: str, *items: SchemaItem, key: str = "id") -> Table:
-    number = Column(key, Integer, primary_key=True)
+    number = Column(key, Number, primary_key=True)
     return Table(name, metadata, number, *items, sqlite_autoincrement=True)
 
 
@@ -86,29 +93,29 @@ meta: Final = Table(
 migrations: Final = Table(
     "schema_migrations",
     metadata,
-    Column("version", Integer, primary_key=True),
+    Column("version", Number, primary_key=True, autoincrement=False),
     Column("name", String, nullable=False),
 )
 scopes: Final = _table(
     "scopes",
     Column("key_hash", LargeBinary, nullable=False, unique=True),
-    Column("generation", Integer, nullable=False, default=0),
+    Column("generation", Number, nullable=False, default=0),
     Column("key", Text, nullable=False),
 )
 sessions: Final = _table(
     "sessions",
-    Column("scope_id", Integer, nullable=False),
+    Column("scope_id", Number, nullable=False),
     Column("name_hash", LargeBinary, nullable=False),
     Column("name", Text, nullable=False),
     UniqueConstraint("scope_id", "name_hash"),
 )
 messages: Final = _table(
     "messages",
-    Column("session_id", Integer, nullable=False, index=True),
+    Column("session_id", Number, nullable=False, index=True),
     Column("id_hash", LargeBinary, nullable=False),
     Column("digest", LargeBinary, nullable=False),
-    Column("group_seq", Integer),  # seq of the assistant message that began the tool group
-    Column("time_us", Integer, nullable=False),  # microseconds since 1970, UTC
+    Column("group_seq", Number),  # seq of the assistant message that began the tool group
+    Column("time_us", Number, nullable=False),  # microseconds since 1970, UTC
     Column("role", String, nullable=False),
     Column("id", Text, nullable=False),
     Column("name", Text),
@@ -117,38 +124,44 @@ messages: Final = _table(
     UniqueConstraint("session_id", "id_hash"),
     key="seq",
 )
-Index("messages_group", messages.c.group_seq, sqlite_where=messages.c.group_seq.is_not(None))
+_IN_GROUP: Final = messages.c.group_seq.is_not(None)
+Index("messages_group", messages.c.group_seq, sqlite_where=_IN_GROUP, postgresql_where=_IN_GROUP)
 # Every turn of a chat asks for its session's system messages, of which there are few.
 SYSTEM: Final = messages.c.role == literal_column("'system'")
-Index("messages_system", messages.c.session_id, sqlite_where=SYSTEM)
+Index("messages_system", messages.c.session_id, sqlite_where=SYSTEM, postgresql_where=SYSTEM)
 
 # What is derived from `messages` for the keyword lane; committed with the message.
 keywords: Final = Table(
     "keywords",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("scope_id", Integer, nullable=False, index=True),
-    Column("session_id", Integer, nullable=False),
-    Column("flags", Integer, nullable=False),
+    Column("seq", Number, primary_key=True, autoincrement=False),
+    Column("scope_id", Number, nullable=False, index=True),
+    Column("session_id", Number, nullable=False),
+    Column("flags", Number, nullable=False),
     Column("terms", LargeBinary, nullable=False),
-    Column("names", LargeBinary, nullable=False, server_default=text("x''")),
-    Column("days", LargeBinary, nullable=False, server_default=text("x''")),
+    Column("names", LargeBinary, nullable=False),
+    Column("days", LargeBinary, nullable=False),
 )
-# One embedder each. `active` ones get every new message; another is filled when it is opened.
+# One embedder each. `active` is 0 for one that was replaced: it gets no new messages, and is filled
+# when it is opened again.
+ACTIVE: Final = 1
+"""It serves searches."""
+FILLED: Final = 2
+"""It is filled beside the one that serves; it becomes active when it is opened."""
 indexes: Final = _table(
     "indexes",
     Column("fingerprint", String, nullable=False, unique=True),
-    Column("dimension", Integer, nullable=False),
-    Column("active", Integer, nullable=False),
+    Column("dimension", Number, nullable=False),
+    Column("active", Number, nullable=False),
 )
 vectors: Final = _table(
     "vectors",
-    Column("index_id", Integer, nullable=False),
-    Column("scope_id", Integer, nullable=False),
-    Column("seq", Integer, nullable=False),
+    Column("index_id", Number, nullable=False),
+    Column("scope_id", Number, nullable=False),
+    Column("seq", Number, nullable=False),
     Column("data", LargeBinary, nullable=False),  # float16, the pieces one after the other
     Column("passages", LargeBinary),  # int8, `width` a passage; not every embedder gives them
-    Column("width", Integer),
+    Column("width", Number),
     Column("spans", LargeBinary),  # int32, where each passage starts and ends in its text
     UniqueConstraint("index_id", "seq"),
     Index("vectors_scope", "index_id", "scope_id"),
@@ -156,16 +169,16 @@ vectors: Final = _table(
 # Token vectors of the messages that have them, read for the first candidates of a search only.
 tokens: Final = _table(
     "tokens",
-    Column("index_id", Integer, nullable=False),
-    Column("seq", Integer, nullable=False),
-    Column("width", Integer, nullable=False),
+    Column("index_id", Number, nullable=False),
+    Column("seq", Number, nullable=False),
+    Column("width", Number, nullable=False),
     Column("data", LargeBinary, nullable=False),  # int8, a row of `width` a token
     UniqueConstraint("index_id", "seq"),
 )
 # What a scope's own questions made of the signals of a search, for one embedder.
 calibrations: Final = _table(
     "calibrations",
-    Column("scope_id", Integer, nullable=False),
+    Column("scope_id", Number, nullable=False),
     Column("fingerprint", String, nullable=False),
     Column("data", Text, nullable=False),  # JSON: weights and bias
     UniqueConstraint("scope_id", "fingerprint"),
@@ -173,17 +186,17 @@ calibrations: Final = _table(
 # Messages that wait for a vector. `due` is when a lease ends or a retry may start.
 outbox: Final = _table(
     "outbox",
-    Column("index_id", Integer, nullable=False),
-    Column("scope_id", Integer, nullable=False),
-    Column("seq", Integer, nullable=False),
+    Column("index_id", Number, nullable=False),
+    Column("scope_id", Number, nullable=False),
+    Column("seq", Number, nullable=False),
     Column("due", Float, nullable=False, default=0.0),
     UniqueConstraint("index_id", "scope_id", "seq"),
 )
 pins: Final = _table(
     "pins",
-    Column("scope_id", Integer, nullable=False, index=True),
-    Column("session_id", Integer, nullable=False),
-    Column("seq", Integer, nullable=False, unique=True),
+    Column("scope_id", Number, nullable=False, index=True),
+    Column("session_id", Number, nullable=False),
+    Column("seq", Number, nullable=False, unique=True),
     Column("level", String, nullable=False),
 )
 
@@ -191,26 +204,26 @@ pins: Final = _table(
 message_sizes: Final = Table(
     "message_sizes",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("session_id", Integer, nullable=False),
-    Column("tokens", Integer, nullable=False),
-    Column("said", Integer, nullable=False),  # in the session before it, erased ones included
+    Column("seq", Number, primary_key=True, autoincrement=False),
+    Column("session_id", Number, nullable=False),
+    Column("tokens", Number, nullable=False),
+    Column("said", Number, nullable=False),  # in the session before it, erased ones included
     Index("message_sizes_session", "session_id", "said"),
 )
 session_sizes: Final = Table(
     "session_sizes",
     metadata,
-    Column("session_id", Integer, primary_key=True, autoincrement=False),
-    Column("tokens", Integer, nullable=False),
-    Column("said", Integer, nullable=False),
-    Column("peak", Integer, nullable=False),
-    Column("version", Integer, nullable=False, default=0),  # of the summary; never goes back
+    Column("session_id", Number, primary_key=True, autoincrement=False),
+    Column("tokens", Number, nullable=False),
+    Column("said", Number, nullable=False),
+    Column("peak", Number, nullable=False),
+    Column("version", Number, nullable=False, default=0),  # of the summary; never goes back
 )
 summaries: Final = _table(
     "summaries",
-    Column("session_id", Integer, nullable=False, unique=True),
-    Column("version", Integer, nullable=False),
-    Column("upto", Integer, nullable=False),  # seq of the last message it covers
+    Column("session_id", Number, nullable=False, unique=True),
+    Column("version", Number, nullable=False),
+    Column("upto", Number, nullable=False),  # seq of the last message it covers
     Column("made_by", String, nullable=False),
     Column("data", Text, nullable=False),  # JSON: lines, and what was degraded
 )
@@ -218,41 +231,38 @@ summaries: Final = _table(
 folds: Final = Table(
     "folds",
     metadata,
-    Column("session_id", Integer, primary_key=True, autoincrement=False),
+    Column("session_id", Number, primary_key=True, autoincrement=False),
     Column("due", Float, nullable=False, index=True),
 )
 # Messages that are out of the active list of whoever keeps one; the log keeps them like any other.
 archived: Final = Table(
     "archived",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Number, primary_key=True, autoincrement=False),
 )
 # What items are beside messages: their times in microseconds, and how long they stay.
 items: Final = Table(
     "items",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("scope_id", Integer, nullable=False),
-    Column("session_id", Integer, nullable=False),
-    Column("created_us", Integer, nullable=False),
-    Column("updated_us", Integer, nullable=False),
-    Column("stay_us", Integer),  # how long after it was last read or written; NULL: for ever
-    Column("expires_us", Integer),
+    Column("seq", Number, primary_key=True, autoincrement=False),
+    Column("scope_id", Number, nullable=False),
+    Column("session_id", Number, nullable=False),
+    Column("created_us", Number, nullable=False),
+    Column("updated_us", Number, nullable=False),
+    Column("stay_us", Number),  # how long after it was last read or written; NULL: for ever
+    Column("expires_us", Number),
     Index("items_scope", "scope_id", "updated_us"),
     Index("items_session", "session_id", "updated_us"),
 )
-Index(
-    "items_expires",
-    items.c.expires_us,
-    sqlite_where=items.c.expires_us.is_not(None),
-)
+_EXPIRES: Final = items.c.expires_us.is_not(None)
+Index("items_expires", items.c.expires_us, sqlite_where=_EXPIRES, postgresql_where=_EXPIRES)
 # Sessions whose names are paths of labels, by every path that they are under.
 paths: Final = Table(
     "paths",
     metadata,
-    Column("scope_id", Integer, primary_key=True, autoincrement=False),
+    Column("scope_id", Number, primary_key=True, autoincrement=False),
     Column("path_hash", LargeBinary, primary_key=True),
-    Column("session_id", Integer, primary_key=True, autoincrement=False),
+    Column("session_id", Number, primary_key=True, autoincrement=False),
     Index("paths_session", "session_id"),
     sqlite_with_rowid=False,
 )
@@ -260,8 +270,8 @@ paths: Final = Table(
 # them out and need not be read anew.
 removals: Final = _table(
     "removals",
-    Column("scope_id", Integer, nullable=False),
-    Column("seq", Integer, nullable=False),
+    Column("scope_id", Number, nullable=False),
+    Column("seq", Number, nullable=False),
     Index("removals_scope", "scope_id"),
 )
 
@@ -270,25 +280,25 @@ removals: Final = _table(
 archive_ends: Final = Table(
     "archive_ends",
     metadata,
-    Column("session_id", Integer, primary_key=True, autoincrement=False),
-    Column("upto", Integer, nullable=False),
+    Column("session_id", Number, primary_key=True, autoincrement=False),
+    Column("upto", Number, nullable=False),
 )
 # Vector stores that were opened beside the log, how far each has the vectors of one index
 # (`upto` of `vectors.id`), and until when somebody is at it.
 mirrors: Final = _table(
     "mirrors",
-    Column("index_id", Integer, nullable=False),
+    Column("index_id", Number, nullable=False),
     Column("name", Text, nullable=False),
-    Column("upto", Integer, nullable=False, default=0),
+    Column("upto", Number, nullable=False, default=0),
     Column("due", Float, nullable=False, default=0.0),
 )
 # What was erased and a vector store still holds.
 mirror_removals: Final = _table(
     "mirror_removals",
-    Column("mirror_id", Integer, nullable=False, index=True),
+    Column("mirror_id", Number, nullable=False, index=True),
     Column("scope", Text, nullable=False),
-    Column("seq", Integer, nullable=False),
-    Column("pieces", Integer, nullable=False),
+    Column("seq", Number, nullable=False),
+    Column("pieces", Number, nullable=False),
 )
 
 
@@ -371,10 +381,11 @@ MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [
 ]
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: Connection, *, moving: bool = False) -> None:
     """Bring the schema up to date; the caller's transaction holds the steps and their record.
 
-    Raises `StoreCorrupt` for a database of another program or of a newer version.
+    A new database is made as it stands in this file. Raises `StoreCorrupt` for a database of
+    another program or of a newer version, and unless `moving` for one that is being filled.
     """
     names = set(inspect(connection).get_table_names())
     if names and migrations.name not in names:
@@ -390,9 +401,29 @@ def migrate(connection: Connection) -> None:
             f"the database has schema {done} and this version knows {len(MIGRATIONS)}; "
             "upgrade rag-memory-plugins"
         )
+    if not done:
+        _first(connection)
     for version, (name, step) in enumerate(MIGRATIONS[done:], done + 1):
-        step(connection)
+        if done:
+            step(connection)
         connection.execute(insert(migrations), {"version": version, "name": name})
+    if not moving and _is_moving(connection):
+        raise StoreCorrupt(
+            "the database is being filled from another one; finish that: run "
+            "`rag-memory migrate` again"
+        )
+
+
+def _is_moving(connection: Connection) -> bool:
+    return connection.execute(select(meta.c.key).where(meta.c.key == MOVING)).first() is not None
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether there is nothing to migrate."""
+    if migrations.name not in inspect(connection).get_table_names():
+        return False
+    done = connection.execute(select(func.count()).select_from(migrations)).scalar_one()
+    return int(done) == len(MIGRATIONS) and not _is_moving(connection)
 
 
 def secret_of(connection: Connection) -> str:

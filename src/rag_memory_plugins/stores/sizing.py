@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
+from rag_memory_plugins.stores.dialects import larger, upsert
 from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import (
     archive_ends,
@@ -18,12 +18,20 @@ from rag_memory_plugins.stores.schema import (
     summaries,
 )
 
-__all__ = ["forget_sessions", "grow", "shrink"]
+__all__ = ["Size", "forget_sessions", "grow", "grow_all", "shrink"]
 
 GRID: Final = 500
 """A session is looked at for turns to summarise whenever it has grown by so many tokens."""
 FALL: Final = 0.8
 """Below this share of its peak a session counts as a small one again."""
+
+
+class Size(NamedTuple):
+    """What a session holds, what was ever said in it, and the most it held since it was small."""
+
+    tokens: int
+    said: int
+    peak: int
 
 
 def grow(connection: Connection, session_id: int, added: Sequence[tuple[int, int]]) -> None:
@@ -46,17 +54,48 @@ def grow(connection: Connection, session_id: int, added: Sequence[tuple[int, int
         connection.execute(_QUEUE, {"session_id": session_id, "due": 0.0})
 
 
-def shrink(connection: Connection, seqs: Sequence[int]) -> None:
-    """Take these messages out of their sessions' sizes; their summaries go, to be made anew."""
+def grow_all(connection: Connection, added: Sequence[tuple[int, Size | None, int, int]]) -> None:
+    """Count one message in each of many sessions: (session, its size, seq, tokens)."""
+    rows, new, grown, due = [], [], [], []
+    for session_id, size, seq, tokens in added:
+        before = 0 if size is None else size.said
+        said = before + tokens
+        rows.append({"seq": seq, "session_id": session_id, "tokens": tokens, "said": before})
+        if size is None:
+            each = dict.fromkeys(("tokens", "said", "peak"), said)
+            new.append({"session_id": session_id, "version": 0, **each})
+        else:
+            held = size.tokens + tokens
+            grown.append({"t": held, "w": said, "p": max(held, size.peak), "session": session_id})
+        if before // GRID != said // GRID:
+            due.append({"session_id": session_id, "due": 0.0})
+    for statement, values in (
+        (_INSERT_SIZES, rows),
+        (_INSERT_SESSION, new),
+        (_GROW, grown),
+        (_QUEUE, due),
+    ):
+        if values:
+            connection.execute(statement, values)
+
+
+def shrink(connection: Connection, seqs: Sequence[int]) -> int:
+    """Take these messages out of their sessions' sizes; their summaries go, to be made anew.
+
+    Returns how many summaries went.
+    """
+    dropped = 0
     for some in in_batches(seqs):
         of = message_sizes.c.seq.in_(some)
         totals = select(message_sizes.c.session_id, func.sum(message_sizes.c.tokens)).where(of)
         gone = connection.execute(totals.group_by(message_sizes.c.session_id)).all()
         for session_id, tokens in gone:
             connection.execute(_SHRINK, {"gone": int(tokens), "session": session_id})
-            connection.execute(delete(summaries).where(summaries.c.session_id == session_id))
+            of_session = delete(summaries).where(summaries.c.session_id == session_id)
+            dropped += connection.execute(of_session).rowcount
             connection.execute(_QUEUE, {"session_id": session_id, "due": 0.0})
         connection.execute(delete(message_sizes).where(of))
+    return dropped
 
 
 def forget_sessions(connection: Connection, session_ids: Any) -> None:
@@ -76,7 +115,7 @@ _GROW: Final = (
     .where(session_sizes.c.session_id == bindparam("session"))
     .values(tokens=bindparam("t"), said=bindparam("w"), peak=bindparam("p"))
 )
-_LEFT: Final = func.max(0, session_sizes.c.tokens - bindparam("gone"))
+_LEFT: Final = larger(0, session_sizes.c.tokens - bindparam("gone"))
 _SHRINK: Final = (
     update(session_sizes)
     .where(session_sizes.c.session_id == bindparam("session"))
@@ -85,4 +124,7 @@ _SHRINK: Final = (
         peak=case((FALL * session_sizes.c.peak > _LEFT, _LEFT), else_=session_sizes.c.peak),
     )
 )
-_QUEUE: Final = upsert(folds).on_conflict_do_nothing()
+# Setting what is set waits for whoever is about to take the row away, and then puts a new one.
+_QUEUE: Final = upsert(folds).on_conflict_do_update(
+    index_elements=["session_id"], set_={"due": folds.c.due}
+)

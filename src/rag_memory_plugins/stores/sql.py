@@ -14,7 +14,6 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.errors import InvalidMessage
 from rag_memory_plugins.filters import Filter
@@ -23,10 +22,13 @@ from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.ports import Fold, SessionView, StoredMessage
 from rag_memory_plugins.results import EraseReceipt, Stats, Summary
 from rag_memory_plugins.stores import archiving, erasing, filtering, summarising
-from rag_memory_plugins.stores.appending import append
+from rag_memory_plugins.stores.batching import Append
 from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.dialects import upsert
 from rag_memory_plugins.stores.rows import keyword_row, message_of, stored_columns, when
 from rag_memory_plugins.stores.schema import (
+    ACTIVE,
+    FILLED,
     indexes,
     keywords,
     messages,
@@ -66,7 +68,7 @@ class SqlLog:
 
         small = sum(len(message.content) for message in messages) <= _INLINE_CHARACTERS
         rows = derive() if small else await get_portal().acompute(derive)
-        return await self.database.awrite(lambda connection: append(connection, namespace, rows))
+        return await self.database.awrite(Append(namespace, rows), namespace.scope)
 
     async def arecent(self, namespace: Namespace, limit: int) -> list[StoredMessage]:
         """The last `limit` messages of the session, oldest first."""
@@ -74,13 +76,16 @@ class SqlLog:
             lambda connection: _stored(
                 connection,
                 _of_session(namespace).order_by(messages.c.seq.desc()).limit(limit),
-            )[::-1]
+            )[::-1],
+            namespace.scope,
         )
 
     async def amessages(self, namespace: Namespace) -> Messages:
         """Every message of the session, in order."""
         query = _of_session(namespace).order_by(messages.c.seq)
-        found = await self.database.aread(lambda connection: _stored(connection, query))
+        found = await self.database.aread(
+            lambda connection: _stored(connection, query), namespace.scope
+        )
         return Messages(item.message for item in found)
 
     async def aaround(
@@ -88,7 +93,8 @@ class SqlLog:
     ) -> list[Messages]:
         """Messages of these ids and those around them; see `ports.MessageLog`."""
         return await self.database.aread(
-            lambda connection: windows_of(connection, namespace, ids, before, after)
+            lambda connection: windows_of(connection, namespace, ids, before, after),
+            namespace.scope,
         )
 
     async def alisted(
@@ -101,13 +107,14 @@ class SqlLog:
     ) -> list[StoredMessage]:
         """Messages of the session in order; see `ports.MessageLog`."""
         return await self.database.aread(
-            lambda connection: archiving.listed(connection, namespace, archived, limit, offset)
+            lambda connection: archiving.listed(connection, namespace, archived, limit, offset),
+            namespace.scope,
         )
 
     async def acounted(self, namespace: Namespace, archived: bool | None = None) -> int:
         """How many messages of the session there are; see `ports.MessageLog`."""
         return await self.database.aread(
-            lambda connection: archiving.counted(connection, namespace, archived)
+            lambda connection: archiving.counted(connection, namespace, archived), namespace.scope
         )
 
     async def aarchive(
@@ -115,19 +122,23 @@ class SqlLog:
     ) -> list[StoredMessage]:
         """Archive messages of the session, or bring them back; see `ports.MessageLog`."""
         return await self.database.awrite(
-            lambda connection: archiving.archive(connection, namespace, ids, archived)
+            lambda connection: archiving.archive(connection, namespace, ids, archived),
+            namespace.scope,
         )
 
     async def asessions(self, scope: Scope) -> list[str]:
         """The user's sessions that hold a message, in the order they began."""
-        return await self.database.aread(lambda connection: archiving.names(connection, scope))
+        return await self.database.aread(
+            lambda connection: archiving.names(connection, scope), scope
+        )
 
     async def aview(
         self, namespace: Namespace, recent: int, goal: int, whole: int = 0
     ) -> SessionView:
         """What a context needs of a session, of one snapshot; see `ports.MessageLog`."""
         return await self.database.aread(
-            lambda connection: summarising.view(connection, namespace, recent, goal, whole)
+            lambda connection: summarising.view(connection, namespace, recent, goal, whole),
+            namespace.scope,
         )
 
     async def atake_fold(self, every: int, keep: int, least: int, seconds: float) -> Fold | None:
@@ -148,7 +159,7 @@ class SqlLog:
         """Keep a summary, unless its session has changed since it was taken."""
         now = time.time()
         return await self.database.awrite(
-            lambda connection: summarising.put(connection, fold, summary, now)
+            lambda connection: summarising.put(connection, fold, summary, now), fold.namespace.scope
         )
 
     async def arelease_fold(self, fold: Fold, seconds: float) -> None:
@@ -160,7 +171,7 @@ class SqlLog:
             if place is not None:
                 summarising.release(connection, place.session_id, due)
 
-        await self.database.awrite(unit)
+        await self.database.awrite(unit, fold.namespace.scope)
 
     async def asummary(self, namespace: Namespace) -> Summary | None:
         """The session's summary, if there is one."""
@@ -169,7 +180,7 @@ class SqlLog:
             place = summarising.find_session(connection, namespace)
             return summarising.summary_of(connection, place.session_id) if place else None
 
-        return await self.database.aread(unit)
+        return await self.database.aread(unit, namespace.scope)
 
     async def adrop_summary(self, namespace: Namespace | None = None) -> None:
         """Forget the session's summary, or everybody's, so that it is made anew from the log."""
@@ -183,7 +194,7 @@ class SqlLog:
                 summarising.drop(connection, place.session_id)
                 summarising.release(connection, place.session_id, 0.0)
 
-        await self.database.awrite(unit)
+        await self.database.awrite(unit, namespace.scope if namespace else "everybody")
 
     async def agroups(self, scope: Scope, groups: Sequence[int]) -> list[StoredMessage]:
         """Every message of these tool groups, oldest first."""
@@ -193,7 +204,7 @@ class SqlLog:
             .where(scopes.c.key_hash == text_hash(scope.key), messages.c.group_seq.in_(groups))
             .order_by(messages.c.seq)
         )
-        return await self.database.aread(lambda connection: _stored(connection, query))
+        return await self.database.aread(lambda connection: _stored(connection, query), scope)
 
     async def apin(self, namespace: Namespace, message_id: str, level: Level) -> None:
         """Keep a stored message in every context."""
@@ -210,7 +221,7 @@ class SqlLog:
                 statement.on_conflict_do_update(index_elements=["seq"], set_={"level": level})
             )
 
-        await self.database.awrite(unit)
+        await self.database.awrite(unit, namespace.scope)
 
     async def aunpin(self, namespace: Namespace, message_id: str) -> None:
         """Let go of a pin; nothing happens if there is none."""
@@ -220,7 +231,7 @@ class SqlLog:
             if place is not None:
                 connection.execute(delete(pins).where(pins.c.seq == place[2]))
 
-        await self.database.awrite(unit)
+        await self.database.awrite(unit, namespace.scope)
 
     async def apins(self, namespace: Namespace) -> list[StoredMessage]:
         """Pinned messages of the session and of the user, oldest first."""
@@ -234,7 +245,9 @@ class SqlLog:
             )
             .order_by(messages.c.seq)
         )
-        return await self.database.aread(lambda connection: _stored(connection, query))
+        return await self.database.aread(
+            lambda connection: _stored(connection, query), namespace.scope
+        )
 
     async def afind(
         self, namespace: Namespace, where: Filter | None, limit: int, level: Level
@@ -246,7 +259,7 @@ class SqlLog:
             scope_id = find_scope(connection, namespace.scope)
             return filtering.last(connection, scope_id, where, session, limit) if scope_id else []
 
-        return await self.database.aread(unit)
+        return await self.database.aread(unit, namespace.scope)
 
     async def aforget(
         self,
@@ -264,7 +277,7 @@ class SqlLog:
 
     async def astats(self, scope: Scope) -> Stats:
         """Counts of one scope."""
-        return await self.database.aread(lambda connection: _stats(connection, scope))
+        return await self.database.aread(lambda connection: _stats(connection, scope), scope)
 
     async def anamespaces(self) -> list[Namespace]:
         """Every session in the file, of every tenant: for the owner of the file only."""
@@ -295,7 +308,7 @@ class SqlLog:
             else:
                 query = query.where(messages.c.session_id.in_(_session_ids(namespace.scope)))
             page = query.order_by(messages.c.seq).limit(_PAGE)
-            found = await self.database.aread(partial(_stored, query=page))
+            found = await self.database.aread(partial(_stored, query=page), namespace.scope)
             for item in found:
                 yield item.session, item.message
             if len(found) < _PAGE:
@@ -304,13 +317,13 @@ class SqlLog:
 
     async def ahealth(self) -> dict[str, object]:
         """Integrity, sizes and counts of the file; see `ports.MessageLog`."""
-        path = self.database.path
-        facts = await self.database.aread(_health)
-        return {"path": str(path), "bytes": path.stat().st_size, **facts}
+        facts, problems = await self.database.ahealth()
+        more, others = await self.database.aread(_health)
+        return {**facts, "problems": [*problems, *others], **more}
 
     async def atidy(self) -> bool:
         """Finish an erase that had to wait for a reader; True when none waits."""
-        return self.database.readonly or await erasing.afinish(self.database)
+        return self.database.readonly or not await erasing.afinish(self.database)
 
     async def aclose(self) -> None:
         """Close the file."""
@@ -389,9 +402,8 @@ def _stats(connection: Connection, scope: Scope) -> Stats:
     )
 
 
-def _health(connection: Connection) -> dict[str, object]:
-    check = [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check")]
-    problems = [] if check == ["ok"] else check
+def _health(connection: Connection) -> tuple[dict[str, object], list[str]]:
+    problems = []
     counts = {
         table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
         for table in (scopes, sessions, messages, keywords, vectors, tokens, outbox, pins)
@@ -402,5 +414,6 @@ def _health(connection: Connection) -> dict[str, object]:
             "run `rag-memory rebuild`"
         )
     rows = connection.execute(select(indexes.c.fingerprint, indexes.c.active)).all()
-    embedders = {row.fingerprint: "active" if row.active else "replaced" for row in rows}
-    return {"problems": problems, "rows": counts, "embedders": embedders}
+    states = {ACTIVE: "active", FILLED: "being filled"}
+    embedders = {row.fingerprint: states.get(row.active, "replaced") for row in rows}
+    return {"rows": counts, "embedders": embedders}, problems

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, true, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.ports import Fold, SessionView, StoredMessage
 from rag_memory_plugins.results import Summary, SummaryLine
+from rag_memory_plugins.stores.dialects import upsert
 from rag_memory_plugins.stores.rows import message_of, stored_columns
 from rag_memory_plugins.stores.schema import (
     folds,
@@ -112,7 +112,7 @@ def take(
 
     Only sessions that have said `least` tokens, and of those all but the last `keep` tokens.
     """
-    found = connection.execute(_DUE, {"now": now, "n": LOOKED_AT}).scalars().all()
+    found = connection.execute(_TAKE, {"now": now, "n": LOOKED_AT}).scalars().all()
     for session_id in found:
         summary = summary_of(connection, session_id)
         sizes = connection.execute(_SIZES, {"session": session_id}).one_or_none()
@@ -234,6 +234,7 @@ _DUE: Final = (
     .order_by(folds.c.due, folds.c.session_id)
     .limit(bindparam("n"))
 )
+_TAKE: Final = _DUE.with_for_update(skip_locked=True)  # two workers take different ones
 _LEASE: Final = (
     update(folds).where(folds.c.session_id == bindparam("session")).values(due=bindparam("until"))
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import selectors
 import socket
-import struct
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 from rag_memory_plugins.testing.fault_requests import Request
+from rag_memory_plugins.testing.fault_sockets import reset_on_close
 from rag_memory_plugins.testing.wire import End, Head, Held, Steps
 
 if TYPE_CHECKING:
@@ -52,6 +52,12 @@ class Connection(BaseHTTPRequestHandler):
         except ValueError:
             body = None
         self._serve(body if isinstance(body, dict) else None)
+
+    def do_PUT(self) -> None:
+        self.do_POST()
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
 
     def log_message(self, *args: object) -> None:
         """Nothing on stderr."""
@@ -105,8 +111,7 @@ class Connection(BaseHTTPRequestHandler):
     def _end(self, end: End) -> None:
         self.close_connection = True
         if end is End.RESET:
-            # Lingering for no time: closing then sends RST in place of FIN.
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_on_close(self.connection)
 
     def _hold(self, request: Request, held: Held, *, chunked: bool) -> None:
         bell = None if held.forever else request.bell()

@@ -146,6 +146,12 @@ class FaultServer:
         with self._changed:
             self._scripts.setdefault((path, model), deque()).extend(replies)
 
+    def forget(self) -> None:
+        """Begin anew: no request was seen, and nothing is scripted."""
+        with self._changed:
+            self._requests.clear()
+            self._scripts.clear()
+
     def release(self, times: int = 1) -> None:
         """Let every answer that is under way pass the wait it stands at, or its next one.
 

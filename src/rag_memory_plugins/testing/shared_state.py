@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from rag_memory_plugins.ports import SharedState
+from rag_memory_plugins.ports import SharedState
+from rag_memory_plugins.testing.conforming import SharedConformance
 
 __all__ = ["SharedStateConformance"]
 
@@ -31,11 +30,10 @@ _AWKWARD = (
 )
 
 
-class SharedStateConformance:
+class SharedStateConformance(SharedConformance):
     """Tests of the port. Subclass it as `Test...`, say how to open one, and pytest runs them.
 
-    Each test is a plain function that opens the state inside a loop of its own, so a client bound
-    to a loop is at home. `lifetime` is in seconds: an engine whose clock is real takes a short one.
+    `lifetime` is in seconds: an engine whose clock is real takes a short one.
 
     >>> from rag_memory_plugins.stores.local_state import LocalState
     >>> class TestLocalState(SharedStateConformance):
@@ -47,33 +45,18 @@ class SharedStateConformance:
     >>> TestLocalState().test_amounts_are_added()
     """
 
+    port = SharedState
     lifetime: ClassVar[float] = 60.0
 
     async def aopen(self) -> SharedState:
         """An empty state."""
         raise NotImplementedError
 
-    async def ashare(self, state: SharedState) -> SharedState:
-        """The same numbers as another process would open them; `state` itself within a process."""
-        return state
-
     async def apass(self, seconds: float) -> None:
         """Let time pass for the state: move its clock, or wait."""
         raise NotImplementedError
 
-    def _with(self, story: Callable[[SharedState], Awaitable[None]]) -> None:
-        async def run() -> None:
-            state = await self.aopen()
-            try:
-                await story(state)
-            finally:
-                await state.aclose()
-
-        asyncio.run(run())
-
     def test_it_is_a_shared_state(self) -> None:
-        from rag_memory_plugins.ports import SharedState
-
         async def story(state: SharedState) -> None:
             assert isinstance(state, SharedState)
 
