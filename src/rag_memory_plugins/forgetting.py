@@ -80,7 +80,7 @@ def keeps_texts(cache: _C) -> _C:
     ...     return text.upper()
     >>> shouted("my pin is 4821"), shouted.cache_info().currsize
     ('MY PIN IS 4821', 1)
-    >>> forget_texts()
+    >>> caches = forget_texts()
     >>> shouted.cache_info().currsize
     0
     """
