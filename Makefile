@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 DEMO_EXTRAS := local,llama-index,langchain
 DEV_EXTRAS := $(DEMO_EXTRAS),cohere,ollama,openai,prices,qdrant,qdrant-edge,pinecone,redis,postgres
 
-.PHONY: demo test check setup bench test-engines test-long test-langchain test-llama-index clean
+.PHONY: demo test check setup bench test-long test-langchain test-llama-index clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -30,10 +30,6 @@ setup: $(VENV)/.setup
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks latency
 	if [ -f $(BENCH_DATA) ]; then $(BIN)/python -m benchmarks recall --data $(BENCH_DATA); fi
-
-# Servers, kills and faults; each folder was green by itself, together they disturb each other.
-test-engines: $(VENV)/.dev
-	RAG_MEMORY_ENGINES=1 $(BIN)/python -m pytest -n auto tests/conformance tests/admin tests/stores tests/test_isolation_machine.py $(PYTEST_ARGS)
 
 test-long: $(VENV)/.dev
 	RAG_MEMORY_LONG=1 $(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)

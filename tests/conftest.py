@@ -155,37 +155,7 @@ def shared_data() -> Callable[[str], Path]:
     return find
 
 
-ENGINES = os.environ.get("RAG_MEMORY_ENGINES") == "1" or LONG
-_SERVERS = {"postgres", "log_url", "opened_there", "emptied", "on_postgres", "ledger"}
-_OF_ENGINES = (
-    "tests/conformance/", "tests/admin/", "tests/stores/test_kills", "tests/stores/test_fault_points",
-    "tests/stores/test_remote_faults", "tests/stores/test_postgres", "tests/stores/test_redis",
-    "tests/stores/test_qdrant", "tests/stores/test_pinecone", "tests/stores/test_edge",
-    "tests/stores/test_pgvector", "tests/stores/test_servers", "tests/stores/test_engines",
-    "tests/stores/test_deployment", "tests/stores/test_batching", "tests/stores/test_resting",
-    "tests/stores/test_filtering", "tests/stores/test_crash", "tests/stores/test_processes",
-    "tests/benchmarks/test_engines_benchmark", "tests/benchmarks/test_conversations",
-    "tests/benchmarks/test_recall_engines", "tests/benchmarks/test_edge_settings",
-    "tests/testing/test_pinecone_server", "tests/testing/test_proxy",
-)  # fmt: skip
-
-
-def _of_engines(item: pytest.Item) -> bool:
-    """Needs servers, or kills processes: apart from the rest, which it was seen to disturb."""
-    named = set(getattr(item, "fixturenames", ()))
-    machine = "test_isolation_machine" in item.nodeid and "[sqlite]" not in item.nodeid
-    docs = "test_docs" in item.nodeid and (
-        "engines.md" in item.nodeid or "deployment.md" in item.nodeid
-    )
-    return item.nodeid.startswith(_OF_ENGINES) or bool(named & _SERVERS) or machine or docs
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not ENGINES:
-        apart = pytest.mark.skip(reason="runs with RAG_MEMORY_ENGINES=1: make test-engines")
-        for item in items:
-            if _of_engines(item):
-                item.add_marker(apart)
     if not LONG:
         skip = pytest.mark.skip(reason="runs with RAG_MEMORY_LONG=1: make test-long")
         for item in items:

@@ -326,7 +326,8 @@ def forget_texts(world, draw):
 
 def forget_usage(world, draw):
     who = world.who(draw)
-    world.run(world.memory.aforget_usage(world.place(draw, who).namespace, draw(LEVELS)))
+    namespace = world.place(draw, who).namespace
+    world.run(world.memory.aforget_usage(draw(st.sampled_from([namespace, namespace.scope]))))
     return who
 
 

@@ -12,13 +12,15 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from typing_extensions import Self
 
 # Forks one writer a line of standard input, and says "ended" once it is gone.
 STARTER = """
-import json, os, sys
+import json, os, sys, traceback
 {imports}
 
 def write(*arguments):
@@ -29,8 +31,11 @@ for line in sys.stdin:
     if not pid:
         os.setsid()
         print("pid", os.getpid(), flush=True)
-        write(*json.loads(line))
-        os._exit(1)
+        try:
+            write(*json.loads(line))
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)  # never on to the starter's own loop
     os.waitpid(pid, 0)
     print("ended", flush=True)
 """
@@ -96,23 +101,36 @@ class Writers:
             self._starter.stdin.close()
         assert kind is not None or self._starter.returncode == 0
 
-    def acknowledged_until_killed(self, *arguments, since: str, delay: float) -> int | None:
+    def acknowledged_until_killed(
+        self,
+        *arguments: object,
+        since: str,
+        delay: float,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> int | None:
         """The last number said before SIGKILL took the writer and all it had started.
 
-        It comes `delay` seconds after the writer said `since`.
+        It comes `delay` seconds after the writer said `since`; `meanwhile` runs just before it.
         """
+
+        def kill() -> None:
+            meanwhile()
+            with suppress(ProcessLookupError):  # it ended by itself
+                os.killpg(pid, signal.SIGKILL)
+
         self._starter.stdin.write(json.dumps(arguments) + "\n")
         self._starter.stdin.flush()
         number = pid = timer = None
-        for line in iter(self._starter.stdout.readline, "ended\n"):
+        while not (line := self._starter.stdout.readline()).endswith("ended\n"):  # "12ended", too
             assert line, "the process that forks the writers is gone"
             said = line.strip()
             if said.startswith("pid "):
                 pid = int(said[4:])
-            if said == since:
-                timer = threading.Timer(delay, os.killpg, (pid, signal.SIGKILL))
+            if said == since and timer is None:
+                timer = threading.Timer(delay, kill)
                 timer.start()
             if said.isdigit():
                 number = int(said)
+        assert timer is not None, f"a writer ended before it said {since!r}"
         timer.join()
         return number

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 
 from rag_memory_plugins import open_memory
 from rag_memory_plugins.testing.fakes import WordEmbedder
-from tests.stores.killed import WRITER, write_until_killed
+from tests.stores.killed import killed_writers
 
 KILLS = 200 if os.environ.get("RAG_MEMORY_LONG") == "1" else 50
 
@@ -21,11 +18,13 @@ def test_a_killed_writer_loses_nothing_and_a_rebuild_finds_the_same(tmp_path):
     rng = random.Random(7)
     path = tmp_path / "memory.db"
     acknowledged = 0
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(path), "", "0"]) as opening:
-        opening.send_signal(signal.SIGKILL)  # one dies before it has opened anything
-    for _ in range(KILLS):
-        delay = rng.uniform(0, 0.15)
-        acknowledged = write_until_killed(path, "", acknowledged, "open", delay)
+    with killed_writers() as writers:
+        killed = writers.acknowledged_until_killed
+        assert killed(str(path), "", 0, since="begun", delay=0) is None  # nothing is open yet
+        for _ in range(KILLS):
+            delay = rng.uniform(0, 0.15)
+            said = killed(str(path), "", acknowledged, since="open", delay=delay)
+            acknowledged = acknowledged if said is None else said
     assert acknowledged > KILLS
     with open_memory(path, embedder=WordEmbedder(), background=False) as memory:
         ann = memory.conversation("acme", "ann", "monday")

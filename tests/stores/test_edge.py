@@ -126,19 +126,20 @@ def test_a_folder_whose_making_was_killed_opens(served, delay):
 
     def kill():
         while store._side is None and not stop.is_set():
-            for pid in children():
+            for pid in children() - before:  # a test's server is a child too
                 stop.wait(delay)
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                 return
 
     def children():
-        found = []
+        found = set()
         for path in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
             with suppress(OSError):
-                found += map(int, path.read_text().split())
+                found.update(map(int, path.read_text().split()))
         return found
 
+    before = children()
     stop = threading.Event()
     killer = threading.Thread(target=kill)
     killer.start()

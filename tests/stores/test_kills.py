@@ -16,7 +16,7 @@ from rag_memory_plugins.namespace import Scope
 from rag_memory_plugins.stores import edge
 from rag_memory_plugins.stores.edge import EdgeStore
 from rag_memory_plugins.testing.fakes import WordEmbedder
-from tests.stores.killed import write_until_killed
+from tests.stores.killed import killed_writers
 from tests.stores.servers import PostgresServer
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills by process group")
@@ -26,6 +26,10 @@ KILLS = 200 if LONG else 5
 SERVER_KILLS = 20 if LONG else 1
 ENDED = ("UPDATE {}outbox SET due = 0", "UPDATE {}mirrors SET due = 0")
 """The minute of a killed worker's leases is over."""
+
+
+def nothing() -> None:
+    """Kill the writer alone."""
 
 
 class InFile:
@@ -80,14 +84,19 @@ def test_no_acknowledged_turn_is_lost_or_twice_by_kills_and_the_index_equals_the
     monkeypatch.setattr(edge, "SEARCH_SECONDS", 60.0)
     rng, acknowledged = random.Random(5), 0
     every = KILLS // SERVER_KILLS
-    for number in range(KILLS):
-        # Some are killed while they make the log, others while they make the shard.
-        since = "begun" if number % 8 == 0 else "open"
-        meanwhile = log.restart if number % every == every // 2 else None
-        acknowledged = write_until_killed(
-            log.url, tmp_path / "vectors", acknowledged, since, rng.uniform(0, 0.6), meanwhile
-        )
-        log.end_leases()
+    with killed_writers(engines=True) as writers:
+        for number in range(KILLS):
+            said = writers.acknowledged_until_killed(
+                str(log.url),
+                str(tmp_path / "vectors"),
+                acknowledged,
+                # Some are killed while they make the log, others while they make the shard.
+                since="begun" if number % 8 == 0 else "open",
+                delay=rng.uniform(0, 0.6),
+                meanwhile=log.restart if number % every == every // 2 else nothing,
+            )
+            acknowledged = acknowledged if said is None else said
+            log.end_leases()
     store = EdgeStore(tmp_path / "vectors", exact_up_to=100, lock_seconds=20.0)
     with open_memory(log.url, embedder=WordEmbedder(), index=store, background=False) as memory:
         stored = memory.conversation("acme", "ann", "monday").messages()
