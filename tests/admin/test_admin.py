@@ -132,6 +132,27 @@ def test_a_vector_store_is_named_and_looked_at_again(tmp_path, words):
         assert receipt.removed[memory.index.store.name] == 7
 
 
+def test_a_tenants_namespace_is_deleted_whole_and_no_other(tmp_path, words):
+    pytest.importorskip("pinecone")
+    from rag_memory_plugins.stores.pinecone import PineconeStore
+    from rag_memory_plugins.testing.pinecone_server import PineconeServer
+
+    with PineconeServer(dimension=64) as server:
+        store = PineconeStore(server.url, api_key="test-key")
+        options = {"embedder": words, "index": store, "background": False}
+        with open_admin(tmp_path / "memory.db", **options) as admin:
+            fill(admin._memory)
+            before = server.index.records()
+            receipt = admin.erase("acme")
+            after = server.index.records()
+        store.close()
+    assert receipt.complete, receipt
+    assert len(before) == len(TENANTS)
+    gone = before.keys() - after.keys()
+    assert len(gone) == 1
+    assert all(after[name] == before[name] for name in after)
+
+
 def test_what_waits_in_a_vector_store_is_told_whoever_erases(tmp_path, words):
     path, index = tmp_path / "memory.db", f"edge:///{tmp_path / 'vectors'}"
     with open_memory(path, embedder=words, index=index, background=False) as memory:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from rag_memory_plugins import SHARED, Message, Scope, ToolCall, open_memory
@@ -17,6 +18,7 @@ from rag_memory_plugins.admin.migrating import migrate
 from rag_memory_plugins.errors import StoreCorrupt, StoreError
 from rag_memory_plugins.memory.shelf import Shelf
 from rag_memory_plugins.ports import ItemChange
+from rag_memory_plugins.stores import mirrored
 from rag_memory_plugins.stores.moving import COPIED, LEFT, OF_INDEX
 from rag_memory_plugins.stores.schema import metadata
 from rag_memory_plugins.testing.fakes import WordEmbedder
@@ -122,6 +124,22 @@ def test_another_embedder_gets_all_its_vectors(source, tmp_path):
     done = migrate(source, tmp_path / "new.db", embedder=other)
     assert done.complete
     assert len(other.embedded) == done.rows["messages"]
+
+
+def test_the_targets_vector_store_is_filled_too(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(mirrored, "EXACT_UP_TO", 0)  # every user's vectors are asked of the store
+    index = f"edge:///{tmp_path / 'vectors'}"
+    done = migrate(source, tmp_path / "new.db", index=index, embedder=WordEmbedder())
+    assert done.complete
+    assert not done.unmirrored
+    options = {"embedder": WordEmbedder(), "index": index, "background": False}
+    with open_memory(tmp_path / "new.db", **options) as memory:
+        found = memory.conversation("acme", "ann", "monday").search("turn 17 of the piano")
+        assert found.lanes["dense"] == "ok"
+        assert found.degraded == ()
+        assert not memory.portal.call(memory.index.abehind())
+        near = memory.index.store.anearest(Scope("acme", "ann"), "", np.ones(64, np.float32), 1_000)
+        assert len(memory.portal.call(near)) == 61  # its messages; nothing of other users
 
 
 def test_a_target_with_other_data_is_refused_and_left_alone(source, tmp_path):

@@ -8,7 +8,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -72,6 +74,28 @@ def test_kills_lose_nothing_and_the_old_one_serves_all_the_time(opened, tmp_path
     assert reembed(path, new()).whole
     assert vectors_of(path) == ({old: 300 + KILLS, "new/1/32": 300 + KILLS}, 300 + KILLS)
     assert memory.health()["embedders"] == {old: "active", "new/1/32": "being filled"}
+
+
+def test_it_follows_what_is_added_until_it_is_told_to_end(opened, tmp_path):
+    memory = opened()
+    said(memory, 0, 20)
+    memory.settle()
+    first, end = threading.Event(), threading.Event()
+
+    def progress(_what, done, of):
+        if done < of:
+            first.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        path = tmp_path / "memory.db"
+        filling = pool.submit(reembed, path, new(), follow=end, progress=progress)
+        assert first.wait(30)
+        for number in range(20, 25):
+            said(memory, number, 1)
+        assert not filling.done()
+        end.set()
+        assert filling.result(60).whole
+    assert vectors_of(path)[0]["new/1/32"] == 25
 
 
 def test_the_switch_lacks_nothing_and_no_query_meets_vectors_of_the_other(opened, tmp_path):

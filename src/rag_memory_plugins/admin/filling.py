@@ -46,7 +46,7 @@ async def afill(
 ) -> Filled:
     """Fill the index of an embedder at a URL; `beside` the one that serves, or as the active one.
 
-    With `until` it goes on with what is added until that says True.
+    With `until` it goes on with what is added until that says True, and looks once more.
     """
     from rag_memory_plugins.stores.flat import FlatIndex
     from rag_memory_plugins.stores.mirrored import MirroredIndex
@@ -67,8 +67,9 @@ async def afill(
         await made.aopen()
         outbox = Outbox(made, embedder, (), _nothing)
         while True:
+            last = until is None or await until()  # before: what was added by then is looked at
             found = await _once(made, outbox, progress)
-            if until is None or await until():
+            if last:
                 return found
             await asyncio.sleep(_LOOK_AGAIN)
     finally:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -60,7 +61,7 @@ async def areembed(
     embedder: Embedder | Literal["default"],
     *,
     index: VectorStore | str | None = None,
-    follow: asyncio.Event | None = None,
+    follow: threading.Event | None = None,
     progress: Progress = quiet,
 ) -> Reembedded:
     """Give every message a vector of another embedder, beside the one that serves.
@@ -69,7 +70,7 @@ async def areembed(
     it again after a crash: it goes on with what has none. When the result is `whole`, open the
     memory with the new embedder, and with `index` if one was given here. Between the end of this
     and that opening new messages wait for their new vector: with `follow` it goes on until the
-    event is set, which must be one of the portal's loop. Raises `EmbedderError`, `StoreError`.
+    event is set, by another thread or task. Raises `EmbedderError`, `StoreError`.
 
     >>> import tempfile, pathlib
     >>> from rag_memory_plugins import open_memory
@@ -89,7 +90,7 @@ reembed = blocking_function(areembed)
 
 
 async def _reembed(
-    url: Any, embedder: Any, index: Any, follow: asyncio.Event | None, progress: Progress
+    url: Any, embedder: Any, index: Any, follow: threading.Event | None, progress: Progress
 ) -> Reembedded:
     from rag_memory_plugins.opening import embedder_of
 
