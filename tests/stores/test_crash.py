@@ -11,7 +11,7 @@ from rag_memory_plugins import open_memory
 from rag_memory_plugins.testing.fakes import WordEmbedder
 from tests.stores.killed import killed_writers
 
-KILLS = 200 if os.environ.get("RAG_MEMORY_LONG") == "1" else 50
+KILLS = 200 if os.environ.get("RAG_MEMORY_LONG") == "1" else 30
 
 
 def test_a_killed_writer_loses_nothing_and_a_rebuild_finds_the_same(tmp_path):

@@ -79,7 +79,7 @@ stories = given(
 )
 
 
-@settings(max_examples=1000 if LONG else 50)
+@settings(max_examples=1000 if LONG else 25)
 @stories
 def test_every_door_takes_exactly_what_matches(on_sqlite, said, wheres):
     check_every_door(on_sqlite, said, wheres)

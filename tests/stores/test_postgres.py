@@ -231,9 +231,10 @@ def test_after_a_restart_of_the_server_the_memory_goes_on(words):
 @pytest.mark.parametrize("fault", ["reset", "swallow"])
 @pytest.mark.parametrize("after_bytes", [None, 0])
 def test_a_server_that_goes_or_falls_silent_is_an_error_in_time_and_no_lie(
-    postgres, fault, after_bytes
+    postgres, fault, after_bytes, monkeypatch
 ):
     """With `after_bytes=0` it does what it was asked, and its answer is lost."""
+    monkeypatch.setattr(PostgresDatabase, "patience", 0.5)
     name = postgres.create_database()
     with FaultProxy("127.0.0.1", postgres.port) as proxy:
         url = postgres.url(name, proxy.port)

@@ -91,10 +91,20 @@ class _JsonNumber(TypeDecorator[Any]):
         return value if dialect.name == "sqlite" or value is None else Decimal(value)
 
 
-class one_of(FunctionElement[bool]):  # noqa: N801  # reads as a function in a statement
-    """Whether a column is one of a list: `one_of(messages.c.seq, bindparam("seqs", type_=Numbers))`."""
+class _Condition(FunctionElement[bool]):
+    """A condition by itself: never `... = 1`, which SQLite answers without any index."""
 
     type = Boolean()
+    inherit_cache = True
+
+    def self_group(self, against: Any = None) -> Any:
+        """The condition as it is, in whatever it stands."""
+        return self
+
+
+class one_of(_Condition):  # noqa: N801  # reads as a function in a statement
+    """Whether a column is one of a list: `one_of(messages.c.seq, bindparam("seqs", type_=Numbers))`."""
+
     inherit_cache = True
 
 
@@ -105,10 +115,9 @@ class larger(FunctionElement[int]):  # noqa: N801
     inherit_cache = True
 
 
-class contains(FunctionElement[bool]):  # noqa: N801
+class contains(_Condition):  # noqa: N801
     """Whether a text holds another, by characters."""
 
-    type = Boolean()
     inherit_cache = True
 
 
