@@ -124,12 +124,16 @@ class RedisServer:
 
 
 def _free_port() -> int:
-    """Below those that clients are given, so that it is still free when a server starts again."""
+    """Below those that clients are given, so that it is still free when a server starts again.
+
+    The port 10,000 above it is free too: a server of a cluster takes it for its bus.
+    """
     while True:
-        port = random.randrange(16_000, 32_000)
-        with socket.socket() as probe:
+        port = random.randrange(11_000, 22_000)
+        with socket.socket() as probe, socket.socket() as bus:
             try:
                 probe.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + 10_000))
             except OSError:
                 continue
         return port
