@@ -127,6 +127,8 @@ def measure(
     report = Report("recall", GOALS, grid=GRID)
     names = ENGINES if engine == "all" else tuple(dict.fromkeys(("flat", engine)))
     embedder = AtHand(inner)
+    # No engine pays for what the others have at hand.
+    embedder.foresee((), [question.text for talk in talks for question in talk.questions])
     with ExitStack() as stack:
         places = Places(folder, inner.dimension, stack)
         for name in names:

@@ -94,6 +94,19 @@ def erasing(ann):
     ann.erase("user")
 
 
+def test_token_vectors_are_read_by_number_too(tmp_path, statements):
+    path = tmp_path / "memory.db"
+    with open_memory(path, background=False) as memory:  # the local model
+        ann = memory.conversation("acme", "ann", "monday")
+        said(ann, 0, 5)
+        memory.settle()
+        del statements[:]
+        assert ann.search("how long is the piano?").lanes["late"] == "ok"
+        told = list(statements)
+    assert any("FROM tokens" in statement for statement in told)
+    assert scans(path, told) == set()
+
+
 @pytest.mark.parametrize("work", [a_turn, reading, changing, working, shelving, erasing])
 def test_no_statement_reads_a_table_from_end_to_end(tmp_path, words, statements, work):
     path = tmp_path / "memory.db"
