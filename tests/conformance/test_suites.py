@@ -14,6 +14,7 @@ from rag_memory_plugins import ports, stores, testing
 from rag_memory_plugins.ports import (
     ItemStore,
     MessageLog,
+    SharedCache,
     SharedState,
     VectorIndex,
     VectorStore,
@@ -22,9 +23,9 @@ from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.testing.conforming import Conformance, methods_of
 
 TESTS = Path(__file__).resolve().parents[1]
+STORE_PORTS = [ItemStore, MessageLog, SharedCache, SharedState, VectorIndex, VectorStore]
 NO_SUITE = {
     "FactSource": "what a user brings; no store of ours is one",
-    "SharedCache": "its two stores are compared in tests/stores/test_redis_cache.py",
 }
 
 
@@ -74,7 +75,7 @@ def test_every_store_port_has_one_suite():
     assert {len(each) for each in found.values()} == {1}
 
 
-@pytest.mark.parametrize("port", [ItemStore, MessageLog, SharedState, VectorIndex, VectorStore])
+@pytest.mark.parametrize("port", STORE_PORTS)
 def test_a_suite_asks_for_every_method_of_its_port(port):
     (suite,) = suites()[port]
     text = "".join(inspect.getsource(each) for each in suite.__mro__[:-1])
@@ -82,7 +83,7 @@ def test_a_suite_asks_for_every_method_of_its_port(port):
     assert missing == []
 
 
-@pytest.mark.parametrize("port", [ItemStore, MessageLog, SharedState, VectorIndex, VectorStore])
+@pytest.mark.parametrize("port", STORE_PORTS)
 def test_every_engine_joins_the_suite_of_its_port(port):
     (suite,) = suites()[port]
     of_suite = {suite.__name__}

@@ -11,17 +11,17 @@ from redis.crc import key_slot
 
 from rag_memory_plugins import open_memory
 from rag_memory_plugins.chat import Answer, ChatRequest
-from rag_memory_plugins.namespace import SHARED, Scope
+from rag_memory_plugins.namespace import Scope
 from rag_memory_plugins.portal import get_portal
-from rag_memory_plugins.ports import SharedCache
 from rag_memory_plugins.router import AnswerCache, CacheRules, Model, Router, SharedExactCache
 from rag_memory_plugins.stores.local_cache import LocalCache
 from rag_memory_plugins.stores.redis_cache import RedisCache
 from rag_memory_plugins.testing.models import ScriptedModel
 from rag_memory_plugins.testing.redis_server import RedisServer
+from rag_memory_plugins.testing.shared_cache import SharedCacheConformance
 from rag_memory_plugins.types import Message
 
-ANN, BEN, ELSE = Scope("acme", "ann"), Scope("acme", "ben"), Scope("else", "ann")
+ANN, BEN = Scope("acme", "ann"), Scope("acme", "ben")
 SECRET = bytes(range(32))
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -50,61 +50,31 @@ async def put(cache, scope, key=b"key", value=b"value", seconds=60.0):
     return await cache.akeep(scope, key, value, seconds, mark)
 
 
-async def got(cache, scope, key=b"key"):
-    return (await cache.alook(scope, key))[0]
+class TestLocalCache(SharedCacheConformance):
+    async def aopen(self):
+        self.now = 0.0
+        return LocalCache(clock=lambda: self.now)
+
+    async def apass(self, seconds):
+        self.now += seconds
 
 
-def test_what_was_kept_is_found_in_its_tenant_alone(cache):
-    async def story():
-        assert isinstance(cache, SharedCache)
-        assert await put(cache, ANN, value=b"\x00\xff")
-        assert await got(cache, ANN) == await got(cache, BEN) == b"\x00\xff"
-        assert await got(cache, ELSE) is None
-        assert await got(cache, ANN, b"another") is None
+class TestRedisCache(SharedCacheConformance):
+    lifetime = 0.3
 
-    asyncio.run(story())
+    @pytest.fixture(autouse=True)
+    def _place(self, running, prefix):
+        self.place = (running.url, prefix)
 
+    async def aopen(self):
+        url, prefix = self.place
+        return RedisCache(url, prefix=prefix, timeout=30)
 
-def test_what_was_kept_ends(cache):
-    async def story():
-        await put(cache, ANN, seconds=0.05)
-        await asyncio.sleep(0.1)
-        assert await got(cache, ANN) is None
-        assert await cache.aforget(ANN) in {0, 1}
-        assert await got(cache, ANN) is None
+    async def ashare(self, kept):
+        return await self.aopen()
 
-    asyncio.run(story())
-
-
-def test_a_user_is_forgotten_and_nobody_else(cache):
-    async def story():
-        shared = Scope("acme", SHARED)
-        for number, scope in enumerate((ANN, BEN, ELSE, shared)):
-            await put(cache, scope, bytes([number]))
-        assert await cache.aforget(Scope("acme", "ann", items=True)) == 1
-        held = [
-            await got(cache, scope, bytes([n])) for n, scope in enumerate((ANN, BEN, ELSE, shared))
-        ]
-        assert held == [None, b"value", b"value", b"value"]
-        assert await cache.aforget("acme") == 2
-        assert await cache.aforget("acme") == 0
-        assert await got(cache, ELSE, b"\x02") == b"value"
-
-    asyncio.run(story())
-
-
-@pytest.mark.parametrize("who", [ANN, "acme"])
-def test_what_was_asked_before_an_erase_is_not_kept_after_it(cache, who):
-    async def story():
-        mark = (await cache.alook(ANN, b"key"))[1]
-        other = (await cache.alook(ELSE, b"key"))[1]
-        await cache.aforget(who)
-        assert not await cache.akeep(ANN, b"key", b"value", 60, mark)
-        assert await cache.akeep(ELSE, b"key", b"value", 60, other)
-        assert await got(cache, ANN) is None
-        assert await put(cache, ANN)
-
-    asyncio.run(story())
+    async def apass(self, seconds):
+        await asyncio.sleep(seconds)
 
 
 def test_nothing_stays_in_the_server_and_all_of_a_tenant_is_in_one_slot(running, prefix):
