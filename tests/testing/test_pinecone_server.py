@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import socket
 
 import numpy as np
 import pytest
@@ -345,3 +346,12 @@ def test_its_parts_stand_alone():
     with pytest.raises(Refused):
         matches({"a": 1}, {"a": {"$regex": "x"}})
     assert scored([], "cosine", [1.0], None) == []
+
+
+def test_a_request_whose_body_was_cut_never_arrived() -> None:
+    with PineconeServer(dimension=3) as server:
+        with socket.create_connection(server.address) as client:
+            client.sendall(b"POST /query HTTP/1.1\r\nContent-Length: 50\r\n\r\n{")
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(100) == b""  # closed, without an answer
+        assert server.requests == []

@@ -46,7 +46,11 @@ class Connection(BaseHTTPRequestHandler):
         if "Content-Length" not in self.headers:
             self.send_error(411)
             return
-        data = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        data = self.rfile.read(length)
+        if len(data) < length:  # the client is gone, and the request never arrived
+            self.close_connection = True
+            return
         try:
             body = json.loads(data or b"{}")
         except ValueError:
