@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import platform
 import subprocess
 import sys
 import threading
@@ -666,3 +667,29 @@ def test_an_unknown_model_needs_its_dimension(kind):
     one = kind("mine", client=object(), dimension=12)
     assert isinstance(one, Embedder)
     assert (one.dimension, one.fingerprint) == (12, f"{kind.extra}/mine/12")
+
+
+CLOSED_OFTEN = """
+import asyncio
+from rag_memory_plugins.retrieval.embedding import MiniLM
+def megabytes():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * 4096 / 1e6
+async def once():
+    minilm = MiniLM()
+    await minilm.aembed_documents([f"the piano is {n} feet long " * 20 for n in range(32)])
+    await minilm.aclose()
+asyncio.run(once())
+first = megabytes()
+for _ in range(5):
+    asyncio.run(once())
+print(first, megabytes())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="measures what glibc keeps")
+def test_a_closed_model_gives_its_memory_back():
+    command = [sys.executable, "-c", CLOSED_OFTEN]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    first, last = map(float, done.stdout.split())
+    assert last < first + 60

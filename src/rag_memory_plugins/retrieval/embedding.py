@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import ctypes
 import functools
 import hashlib
 import importlib.util
@@ -168,6 +169,9 @@ class MiniLM:
             workers, self._workers = self._workers, ()
         try:
             await _idle(workers, self._pid)  # one run, at the most: what is queued is refused
+            self._model = None
+            if workers and self._pid == os.getpid():
+                await workers[DOCUMENTS].run(_give_back)
         finally:
             self._model = None
             atexit.unregister(self._at_exit)
@@ -205,6 +209,13 @@ class MiniLM:
     def _check_open(self) -> None:
         if self._closed:
             raise EmbedderError("this MiniLM was closed; make a new MiniLM()")
+
+
+def _give_back() -> None:
+    """Return what was freed to the system: glibc keeps it, a heap a thread, hundreds of MB a model."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:  # macOS and musl have no such call, and no such habit
+        trim(0)
 
 
 async def _idle(workers: tuple[Threads, ...], pid: int) -> None:
