@@ -16,6 +16,7 @@ from rag_memory_plugins.chat import ChatRequest
 from rag_memory_plugins.errors import InvalidInput, ProviderLimited, StoreClosed, StoreCorrupt
 from rag_memory_plugins.namespace import SHARED, Scope
 from rag_memory_plugins.opening import open_ledger
+from rag_memory_plugins.portal import get_portal
 from rag_memory_plugins.router.ledger import Entry
 from rag_memory_plugins.router.models import Model, Price
 from rag_memory_plugins.router.router import Router
@@ -144,6 +145,25 @@ def test_threads_lose_nothing(ledger):
         thread.join()
     (total,) = ledger.totals(by=())
     assert total.attempts == 4_000
+
+
+def test_totals_count_a_batch_that_is_being_written(path):
+    from rag_memory_plugins.stores.ledger import SqlLedger, migrate_ledger
+    from rag_memory_plugins.stores.sqlite import SqliteDatabase
+
+    async def story():
+        database = SqliteDatabase(path, readers=1, migrate=migrate_ledger)
+        await database.aopen()
+        ledger = SqlLedger(database)
+        ledger.record(ENTRY)
+        writing = asyncio.ensure_future(ledger.astep())
+        await asyncio.sleep(0)  # it has taken the entry, and waits for the file
+        (total,) = await ledger.atotals(by=())
+        await writing
+        await ledger.aclose()
+        return total.attempts
+
+    assert get_portal().call(story()) == 1
 
 
 def test_two_processes_may_write_one_file(path):

@@ -40,6 +40,10 @@ DEADLINE = 1.5
 """Seconds of a turn (add, search, context) that meets the fault; its search waits `PATIENCE`."""
 AT_ONCE = 0.8
 """Seconds of the turns after it, on a busy machine: less than a search would wait in each."""
+UNHURRIED = 2.0
+"""Seconds that a search waits for a healthy server here."""
+POOLED = 5
+"""Turns after the fault: a client may have kept so many connections that died in it."""
 LOG_DEADLINE = 5.0
 """Seconds until a call is refused whose log is silent: 3 (connecting takes 2) and a little."""
 SAID = [f"In city {number} I bought a piano." for number in range(25)]
@@ -150,12 +154,14 @@ def in_log(memory):
 @pytest.mark.parametrize("fault", TRIED)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_chat_goes_on_without_its_vector_store_and_says_so(
-    engine, memory, store, proxy, told, fault
+    engine, memory, store, proxy, told, fault, monkeypatch
 ):
     ann = memory.conversation("acme", "ann", "monday")
     ann.add(SAID)
     memory.settle()
-    assert turn(ann, 100, 10.0) == []
+    with monkeypatch.context() as patched:  # a healthy server on a busy machine is not late
+        patched.setattr(mirrored, "PATIENCE", UNHURRIED)
+        assert turn(ann, 100, 10.0) == []
     proxy.fault(**FAULTS[fault])
     off = turn(ann, 101, DEADLINE)
     assert off
@@ -168,13 +174,16 @@ def test_a_chat_goes_on_without_its_vector_store_and_says_so(
     said = "".join((*off, *told, repr(memory), repr(store)))
     assert KEY not in said
     proxy.heal()
-    memory.index._resting._clock.ahead += 60
-    with suppress(StoreError):  # of a connection that was lost before
-        memory.settle(0.3)
-    memory.settle(5)
-    again = turn(ann, 104, DEADLINE)
-    memory.settle(5)
-    assert turn(ann, 105, DEADLINE) == [], again
+    monkeypatch.setattr(mirrored, "PATIENCE", UNHURRIED)
+    off = []
+    for number in range(104, 104 + POOLED):
+        memory.index._resting._clock.ahead += 60
+        with suppress(StoreError):  # of a connection that was lost before
+            memory.settle(5)
+        off.append(turn(ann, number, 10.0))
+        if off[-1] == []:
+            break
+    assert off[-1] == [], off
     memory.settle(5)
     assert held(memory, store) == in_log(memory)
 

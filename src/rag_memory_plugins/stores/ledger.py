@@ -136,6 +136,8 @@ class SqlLedger(Worker):
         self._lost = 0
         self._told = False  # the worker knows that entries wait
         self._closed = False
+        # Who writes what waits also waits for what is being written.
+        self._one_at_a_time = asyncio.Lock()
 
     @property
     def portal(self) -> Portal:
@@ -155,6 +157,10 @@ class SqlLedger(Worker):
 
     async def astep(self) -> int:
         """Write one batch; return how many entries it had. Raises `StoreError`."""
+        async with self._one_at_a_time:
+            return await self._awrite()
+
+    async def _awrite(self) -> int:
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         if not batch:
             return 0
