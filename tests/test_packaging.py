@@ -39,6 +39,7 @@ ORDER = [
     {"tokens", "portal", "prompt_json"},
     {"llm"},
     {"retrieval", "router"},
+    {"facts"},
     {"memory"},
     {"stores", "testing"},
     {"engines"},
@@ -53,6 +54,7 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 MAY_IMPORT = {
     "numpy": {
         "ports",
+        "facts",
         "memory",
         "retrieval",
         "stores",
@@ -67,7 +69,8 @@ MAY_IMPORT = {
     "Stemmer": {"retrieval"},
     "dateparser": {"retrieval"},
     "sentencex": {"retrieval"},
-    "tenacity": {"memory", "router"},
+    "tenacity": {"facts", "memory", "router"},
+    "rapidfuzz": {"facts"},
     "async_timeout": {"router/pieces.py", "router/ollama_http.py"},
     "httpx": {"router/ollama_http.py"},
     "cachetools": {"llm", "router"},

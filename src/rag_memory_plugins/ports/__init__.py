@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rag_memory_plugins.ports.facts import Claim, FactExtractor, FactSource
 from rag_memory_plugins.ports.index import (
     Found,
     Pending,
@@ -27,7 +28,7 @@ from rag_memory_plugins.ports.models import (
     TokenCounter,
     TokenEmbedder,
 )
-from rag_memory_plugins.ports.shared import FactSource, SharedCache, SharedState
+from rag_memory_plugins.ports.shared import SharedCache, SharedState
 
 if TYPE_CHECKING:
     from rag_memory_plugins.ports.models import TokenVectors as TokenVectors
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChatModel",
+    "Claim",
     "Embedder",
     "Encoded",
+    "FactExtractor",
     "FactSource",
     "Fold",
     "Folded",

@@ -1,4 +1,4 @@
-"""What stands beside a memory: numbers that processes share, and a source of facts."""
+"""What stands beside a memory: numbers that processes share."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from rag_memory_plugins.namespace import Namespace, Scope
-    from rag_memory_plugins.results import SummaryLine
+    from rag_memory_plugins.namespace import Scope
 
-__all__ = ["FactSource", "SharedCache", "SharedState"]
+__all__ = ["SharedCache", "SharedState"]
 
 
 @runtime_checkable
@@ -68,11 +67,3 @@ class SharedCache(Protocol):
 
     async def aclose(self) -> None:
         """Release what it holds; called once, by who made it."""
-
-
-@runtime_checkable
-class FactSource(Protocol):
-    """What holds now, beside what was said."""
-
-    async def acurrent(self, namespace: Namespace, query: str, limit: int) -> Sequence[SummaryLine]:
-        """Up to `limit` statements that hold for the namespace's user, the first matter most."""

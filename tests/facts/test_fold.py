@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_memory_plugins.memory.facts import Statement, fold, known_at
+from rag_memory_plugins.facts.fold import Statement, fold, known_at
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 VALUES = ["Lisbon", "Porto", "Faro"]
