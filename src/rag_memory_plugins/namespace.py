@@ -21,6 +21,7 @@ __all__ = ["SHARED", "Namespace", "Scope", "SharedUser"]
 MAX_ID_LENGTH: Final = 256
 _SHARED_KEY: Final = "*"  # percent-encoding turns a user called "*" into "%2A"
 _ITEMS_KEY: Final = "@"  # behind a user; no encoded part holds it either
+_FACTS_KEY: Final = "@facts"
 
 
 class SharedUser(Enum):
@@ -66,7 +67,8 @@ class Scope:
     """Who remembers: a tenant, and a user inside it.
 
     Recall, statistics and caches belong to a scope, across all its sessions. `items` stand beside
-    what was said, as values by key: a scope of their own, which no conversation has.
+    what was said, as values by key: a scope of their own, which no conversation has. So do `facts`,
+    which are items too.
 
     >>> Scope("acme", "ann").key
     'acme/ann'
@@ -74,25 +76,29 @@ class Scope:
     ('a%2Fb/c', 'a/b%2Fc')
     >>> Scope("acme", "ann", items=True).key, Scope("acme", "ann@").key
     ('acme/ann@', 'acme/ann%40')
+    >>> Scope("acme", "ann", facts=True).key
+    'acme/ann@facts'
     """
 
     tenant: str
     user: str | SharedUser
     items: bool = field(default=False, repr=False, kw_only=True)
+    facts: bool = field(default=False, repr=False, kw_only=True)
     key: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check("tenant", self.tenant)
         if not isinstance(self.user, SharedUser):
             _check("user", self.user)
-        own = _ITEMS_KEY if self.items else ""
+        own = _FACTS_KEY if self.facts else _ITEMS_KEY if self.items else ""
+        object.__setattr__(self, "items", self.items or self.facts)
         object.__setattr__(self, "key", f"{_encode(self.tenant)}/{_encode(self.user)}{own}")
 
     @classmethod
     def from_key(cls, key: str) -> Scope:
         """The scope whose `key` this is; raises `InvalidNamespace` for anything else."""
-        (tenant, user), items = _split(key, 2)
-        return cls(str(tenant), user, items=items)
+        (tenant, user), own = _split(key, 2)
+        return cls(str(tenant), user, items=bool(own), facts=own == _FACTS_KEY)
 
 
 @dataclass(frozen=True)
@@ -112,28 +118,31 @@ class Namespace:
     user: str | SharedUser
     session: str
     items: bool = field(default=False, repr=False, kw_only=True)
+    facts: bool = field(default=False, repr=False, kw_only=True)
     scope: Scope = field(init=False, repr=False, compare=False)
     key: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        scope = Scope(self.tenant, self.user, items=self.items)
+        scope = Scope(self.tenant, self.user, items=self.items, facts=self.facts)
         _check("session", self.session)
+        object.__setattr__(self, "items", scope.items)
         object.__setattr__(self, "scope", scope)
         object.__setattr__(self, "key", f"{scope.key}/{_encode(self.session)}")
 
     @classmethod
     def from_key(cls, key: str) -> Namespace:
         """The namespace whose `key` this is; raises `InvalidNamespace` for anything else."""
-        (tenant, user, session), items = _split(key, 3)
-        return cls(str(tenant), user, str(session), items=items)
+        (tenant, user, session), own = _split(key, 3)
+        return cls(str(tenant), user, str(session), items=bool(own), facts=own == _FACTS_KEY)
 
 
-def _split(key: str, count: int) -> tuple[list[str | SharedUser], bool]:
-    """(the decoded parts, whether it is a scope of items)."""
+def _split(key: str, count: int) -> tuple[list[str | SharedUser], str]:
+    """(the decoded parts, what marks a scope that no conversation has)."""
     parts = key.split("/")
-    items = len(parts) > 1 and parts[1].endswith(_ITEMS_KEY)
-    if items:
-        parts[1] = parts[1].removesuffix(_ITEMS_KEY)
+    user = parts[1] if len(parts) > 1 else ""
+    own = next((mark for mark in (_FACTS_KEY, _ITEMS_KEY) if user.endswith(mark)), "")
+    if own:
+        parts[1] = user.removesuffix(own)
     try:
         decoded = [_decode(part) for part in parts]
     except UnicodeDecodeError as error:
@@ -142,4 +151,4 @@ def _split(key: str, count: int) -> tuple[list[str | SharedUser], bool]:
     canonical = [_encode(part) for part in decoded] == parts
     if len(parts) != count or shared or not canonical:
         raise InvalidNamespace("key", key, f"pass a key of {count} parts made by this package")
-    return decoded, items
+    return decoded, own

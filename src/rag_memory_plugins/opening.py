@@ -189,6 +189,7 @@ async def _assembled(
     from rag_memory_plugins.memory.mirror import Mirror
     from rag_memory_plugins.memory.outbox import Outbox
     from rag_memory_plugins.memory.usage import TokenTracker
+    from rag_memory_plugins.stores.facts import SqlFacts
     from rag_memory_plugins.stores.items import SqlItems
     from rag_memory_plugins.stores.schema import secret_of
     from rag_memory_plugins.stores.sql import SqlLog
@@ -228,7 +229,8 @@ async def _assembled(
         lifetime=Lifetime(log, outbox, folding, mirror, usage, parts.owned, options.drain_seconds),
         budget=options.budget,
         modes=options.modes,
-        facts=options.facts,
+        fact_store=SqlFacts(database),
+        fact_source=options.facts,
         usage=usage,
     )
 

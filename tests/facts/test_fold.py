@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_memory_plugins.facts.fold import Statement, fold, known_at
+from rag_memory_plugins.facts.fold import Line, Statement, fold, known_at
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 VALUES = ["Lisbon", "Porto", "Faro"]
@@ -25,7 +25,7 @@ def same(a, b):
 
 def said(number, value, since, **options):
     recorded = options.pop("recorded", number)
-    options.setdefault("sources", (f"m{number}",))
+    options.setdefault("sources", (number,))
     return Statement(number, value, day(since), recorded_at=day(recorded), **options)
 
 
@@ -51,7 +51,7 @@ def slots(draw):
         lasts = draw(st.none() | st.integers(1, 6))
         kind = draw(st.sampled_from(["", "", "", "", "negated", "corrects"]))
         value = draw(st.sampled_from([*VALUES, ""] if kind == "negated" else VALUES))
-        sources = tuple(draw(st.sets(st.sampled_from(["m1", "m2", "m3"]), max_size=2)))
+        sources = tuple(draw(st.sets(st.sampled_from([1, 2, 3]), max_size=2)))
         made.append(
             said(
                 number,
@@ -83,14 +83,14 @@ def test_the_same_again_adds_its_source_and_makes_it_surer():
     )
     (held,) = folded.held
     assert decided(folded) == ["ADD", "NOOP"]
-    assert (held.object, held.sources, held.statements) == ("Lisbon", ("m1", "m2"), (1, 2))
+    assert (held.object, held.sources, held.statements) == ("Lisbon", (1, 2), (1, 2))
     assert held.confidence == pytest.approx(0.9)
 
 
 def test_one_source_makes_nothing_surer_however_often_it_is_read():
-    again = [said(n, "Lisbon", 3, confidence=0.8, sources=("m1",)) for n in range(1, 9)]
+    again = [said(n, "Lisbon", 3, confidence=0.8, sources=(1,)) for n in range(1, 9)]
     (held,) = fold(again, same).held
-    assert (held.confidence, held.sources) == (0.8, ("m1",))
+    assert (held.confidence, held.sources) == (0.8, (1,))
 
 
 def test_late_news_of_the_past_changes_the_past_alone():
@@ -139,14 +139,11 @@ def test_two_values_from_the_same_moment_are_rivals_until_something_changes():
     known = [said(1, "Lisbon", 3), said(2, "Porto", 3)]
     folded = fold(known, same)
     assert decided(folded) == ["ADD", "CONFLICT"]
-    assert [(held.object, held.rivals) for held in folded.at(day(4))] == [
-        ("Lisbon", True),
-        ("Porto", True),
-    ]
+    assert [held.object for held in folded.at(day(4))] == ["Lisbon", "Porto"]
     after = fold([*known, said(3, "Faro", 9)], same)
-    assert [(held.object, held.rivals) for held in after.at(day(10))] == [("Faro", False)]
+    assert [held.object for held in after.at(day(10))] == ["Faro"]
     ended = fold([*known, said(3, "Lisbon", 3, negated=True)], same)
-    assert [(held.object, held.rivals) for held in ended.held] == [("Porto", False)]
+    assert [held.object for held in ended.held] == ["Porto"]
 
 
 def test_what_was_known_then_is_a_fold_of_what_had_been_recorded():
@@ -161,18 +158,47 @@ def test_what_was_known_then_is_a_fold_of_what_had_been_recorded():
 @given(slots())
 def test_every_statement_gets_one_decision_and_the_order_of_the_list_means_nothing(statements):
     folded = fold(statements, same)
-    assert [each.statement for each in folded.decisions] == [each.id for each in statements]
+    in_order = sorted(statements, key=lambda each: each.order)
+    assert [each.statement for each in folded.decisions] == [each.id for each in in_order]
     assert fold(statements[::-1], same) == folded
 
 
 @given(slots())
-def test_times_are_whole_in_order_and_meet_only_among_rivals(statements):
-    held = fold(statements, same).held
+def test_what_had_ended_has_no_part_in_what_becomes_of_the_next(statements):
+    if not statements:
+        return
+    *known, last = sorted(statements, key=lambda each: each.order)
+    before, after = fold(known, same), fold(statements, same)
+    ended = [h for h in before.held if h.valid_to is not None and h.valid_to <= last.valid_from]
+    line = Line(same, [held for held in before.held if held not in ended])
+    assert line.take(last) == after.decisions[-1]
+    whole = sorted([*ended, *line.held], key=lambda each: (each.valid_from, each.statements))
+    assert tuple(whole) == after.held
+
+
+@given(slots())
+def test_what_ended_was_ended_by_a_statement_or_when_it_was_said_to(statements):
+    said_ends = {each.valid_to for each in statements}
+    begins = {each.id: each.valid_from for each in statements}
+    for held in fold(statements, same).held:
+        if held.valid_to is None:
+            assert held.ended_by is None
+        elif held.ended_by is None:
+            assert held.valid_to in said_ends
+        else:
+            assert held.ended_by in begins
+
+
+@given(slots())
+def test_times_are_whole_in_order_and_meet_only_where_a_conflict_was_decided(statements):
+    folded = fold(statements, same)
+    held = folded.held
+    conflicts = decided(folded).count("CONFLICT")
     assert all(each.valid_to is None or each.valid_from < each.valid_to for each in held)
     assert [each.valid_from for each in held] == sorted(each.valid_from for each in held)
     for moment in range(30):
         there = [each for each in held if each.at(day(moment))]
-        assert len(there) < 2 or all(each.rivals for each in there)
+        assert len(there) <= 1 + conflicts
         assert len({each.object.casefold() for each in there}) == len(there)
 
 

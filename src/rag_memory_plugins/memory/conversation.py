@@ -27,6 +27,8 @@ from rag_memory_plugins.memory.arguments import (
 )
 from rag_memory_plugins.memory.calibrating import Calibrated, fitted, written
 from rag_memory_plugins.memory.context import Settings
+from rag_memory_plugins.memory.current import ademoted
+from rag_memory_plugins.memory.facts import Facts
 from rag_memory_plugins.memory.making import amade
 from rag_memory_plugins.memory.modes import Recommended, checked_mode, recommended
 from rag_memory_plugins.memory.pinning import acheck_pins
@@ -79,6 +81,11 @@ class Conversation:
     def portal(self) -> Portal:
         """Where its work runs."""
         return self.memory.portal
+
+    @property
+    def facts(self) -> Facts:
+        """What holds for the user: read in every session, stated in this one."""
+        return Facts(self)
 
     @property
     def fence(self) -> Fence:
@@ -409,6 +416,7 @@ class Conversation:
             focus,
         )
         result = await self.memory.asearch(self.namespace, asked)
+        result = await ademoted(self, result, asked.now)
         self._emit("search", started, hits=len(result), degraded=len(result.degraded))
         return result
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.memory.arguments import MAX_HITS
 from rag_memory_plugins.memory.context import Material, Settings, assemble
+from rag_memory_plugins.memory.current import acurrent
 from rag_memory_plugins.memory.draft import checked_line
 from rag_memory_plugins.memory.recalling import LONG
 from rag_memory_plugins.results import Context, SearchResult, SummaryLine
@@ -76,9 +77,9 @@ async def amade(
         found = await search(hits, recall=settings.strategy.recall, focus=focus, neighbours=window)
     facts: list[SummaryLine] = []
     degraded: list[str] = list(found.degraded)
-    if memory.facts is not None and budget.facts != 0:
+    if budget.facts != 0:
         try:
-            found_facts = list(await memory.facts.acurrent(namespace, query, FACTS))
+            found_facts = await acurrent(conversation, query, FACTS)
             facts = [checked_line(line) for line in found_facts]
         except Exception as error:  # a source of a user's may do anything; the turn goes on
             degraded.append(f"facts: {error!r}")

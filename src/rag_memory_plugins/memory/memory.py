@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.ports import (
         Embedder,
         FactSource,
+        FactStore,
         ItemStore,
         MessageLog,
         Pending,
@@ -87,7 +88,8 @@ class Memory:
         lifetime: Lifetime,
         budget: TokenBudget,
         modes: Modes,
-        facts: FactSource | None,
+        fact_store: FactStore,
+        fact_source: FactSource | None,
         usage: TokenTracker,
     ) -> None:
         self.name = name
@@ -103,7 +105,8 @@ class Memory:
         self.reranker = reranker
         self.budget = budget
         self.modes = modes
-        self.facts = facts
+        self.fact_store = fact_store
+        self.fact_source = fact_source
         self.usage = usage
         self.keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
         """Who holds messages that wait to be stored here: an erase takes its part of them."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.ports import ItemChange, StoredItem
     from rag_memory_plugins.results import EraseReceipt
 
-__all__ = ["Shelf", "utc_now"]
+__all__ = ["Shelf", "of_items", "utc_now"]
 
 
 def utc_now() -> datetime:
@@ -58,7 +58,7 @@ class Shelf:
         self.memory = memory
         self.scope = scope
         self.clock = clock
-        self.recall = recall or _of_items(memory.recall)
+        self.recall = recall or of_items(memory.recall)
 
     async def asweep(self) -> int:
         """Erase what has expired; return how many."""
@@ -139,7 +139,7 @@ class Shelf:
         self.memory.emit(Event(name, self.scope.key, seconds, data))
 
 
-def _of_items(recall: Recall) -> Recall:
+def of_items(recall: Recall) -> Recall:
     """Without the steps that ask who spoke and what was said before."""
     return replace(
         recall,

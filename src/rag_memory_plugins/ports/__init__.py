@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rag_memory_plugins.ports.facts import Claim, FactExtractor, FactSource
+from rag_memory_plugins.ports.facts import (
+    Claim,
+    Fact,
+    FactChange,
+    FactDecision,
+    FactExtractor,
+    FactQuery,
+    FactSource,
+    FactStore,
+    NewFact,
+    Said,
+)
 from rag_memory_plugins.ports.index import (
     Found,
     Pending,
@@ -39,19 +50,26 @@ __all__ = [
     "Claim",
     "Embedder",
     "Encoded",
+    "Fact",
+    "FactChange",
+    "FactDecision",
     "FactExtractor",
+    "FactQuery",
     "FactSource",
+    "FactStore",
     "Fold",
     "Folded",
     "Found",
     "ItemChange",
     "ItemStore",
     "MessageLog",
+    "NewFact",
     "Pending",
     "Point",
     "Query",
     "RemovedPoint",
     "Reranker",
+    "Said",
     "SessionView",
     "SharedCache",
     "SharedState",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -13,7 +13,22 @@ if TYPE_CHECKING:
     from rag_memory_plugins.results import SummaryLine
     from rag_memory_plugins.types import Message
 
-__all__ = ["Claim", "FactExtractor", "FactSource"]
+__all__ = [
+    "Claim",
+    "Fact",
+    "FactChange",
+    "FactDecision",
+    "FactExtractor",
+    "FactQuery",
+    "FactSource",
+    "FactStore",
+    "NewFact",
+    "Said",
+]
+
+Decision = Literal["ADD", "UPDATE", "NOOP", "CONFLICT"]
+Stater = Literal["user", "tool", "extracted"]
+"""Who stated a fact: whoever holds the memory, a model by a tool, or what reads messages."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,159 @@ class Claim:
     negated: bool = False
     corrects: bool = False
     many: bool = False
+
+
+class Said(NamedTuple):
+    """A message that a fact rests on."""
+
+    session: str
+    id: str
+
+
+@dataclass(frozen=True)
+class NewFact:
+    """A claim as it is stated to a store, under an id of its own.
+
+    `sources` are messages of the user; `by` is never read out of what was said.
+    """
+
+    id: str
+    claim: Claim
+    recorded_at: datetime
+    by: Stater
+    sources: tuple[Said, ...] = ()
+
+
+@dataclass(frozen=True)
+class FactDecision:
+    """What became of a stated fact, and why.
+
+    ADD: it is new. UPDATE: another value gives way; both are kept. NOOP: it was known, by one more
+    source now. CONFLICT: another value is stated for the same time; both are kept, flagged.
+
+    `over` are ids of the facts that gave way, or that had said it before. `new` is False for a fact
+    of an id that was stated before.
+    """
+
+    id: str
+    decision: Decision
+    reason: str
+    over: tuple[str, ...] = ()
+    new: bool = True
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What held of `subject` from `valid_from` until `valid_to` (None: it still does).
+
+    `recorded_at` is when that was learned, `superseded_at` when its end was; `sources` are the
+    messages it rests on, the first 64. `conflict` says that another value is stated for the same
+    time and nothing decides between them. `score` is of the query that found it, higher is better.
+    """
+
+    id: str
+    subject: str
+    predicate: str
+    object: str
+    confidence: float
+    valid_from: datetime
+    valid_to: datetime | None
+    recorded_at: datetime
+    superseded_at: datetime | None
+    sources: tuple[Said, ...]
+    by: Stater
+    conflict: bool = False
+    many: bool = False
+    score: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """As one line: "Ann lives in Porto"."""
+        return f"{self.subject} {self.predicate} {self.object}"
+
+
+@dataclass(frozen=True)
+class FactChange:
+    """One statement of a history: what was stated, when, by whose word, and what became of it.
+
+    `old` are the values that gave way. With `negated` `new` is what holds no longer. `undone` says
+    that it is left out of what holds.
+    """
+
+    id: str
+    subject: str
+    predicate: str
+    old: tuple[str, ...]
+    new: str
+    negated: bool
+    decision: Decision
+    reason: str
+    confidence: float
+    valid_from: datetime
+    valid_to: datetime | None
+    recorded_at: datetime
+    sources: tuple[Said, ...]
+    by: Stater
+    undone: bool = False
+
+
+@dataclass(frozen=True)
+class FactQuery:
+    """What is asked of a store of facts: those that hold at a moment.
+
+    `subject` and `predicate` are normal forms (`facts.values`), None for any. `found` are numbers of
+    statements, best first: only their slots are looked at, in that order. With `past`, what held
+    before in these slots too. With `known_at`, as it was known then.
+    """
+
+    at: datetime
+    subject: str | None = None
+    predicate: str | None = None
+    found: Sequence[int] | None = None
+    known_at: datetime | None = None
+    min_confidence: float = 0.8
+    limit: int = 100
+    past: bool = False
+
+
+class FactStore(Protocol):
+    """Statements and what they come to, beside the log. Every method is about one user's alone."""
+
+    async def astate(self, namespace: Namespace, facts: Sequence[NewFact]) -> list[FactDecision]:
+        """Store all or none, durably, and decide on each, in order.
+
+        The same id with the same content is a retry and stores nothing. Raises `MessageConflict`
+        for other content under an id, and `InvalidInput` for a source that the user has not said.
+        """
+
+    async def aany(self, scope: Scope) -> bool:
+        """Whether anything was ever stated for the user."""
+
+    async def aheld(self, scope: Scope, asked: FactQuery) -> list[Fact]:
+        """What held: in the order of `found`, else the latest first."""
+
+    async def ahistory(
+        self, scope: Scope, subject: str | None, predicate: str | None, limit: int
+    ) -> list[FactChange]:
+        """The last statements, in the order they were recorded; normal forms as in `FactQuery`."""
+
+    async def aretract(self, scope: Scope, fact_id: str, now: datetime) -> tuple[str, int]:
+        """Leave out every statement of a value; (id of the act, how many they were).
+
+        Raises `InvalidInput` for an id that is no fact of the user.
+        """
+
+    async def aundo(self, scope: Scope, act: str, now: datetime) -> int:
+        """Leave out a statement by its id, or count in again what an act left out; how many.
+
+        Raises `InvalidInput` for an id that is neither, or was undone before.
+        """
+
+    async def aoutdated(self, scope: Scope, seqs: Sequence[int], at: datetime) -> set[int]:
+        """Those of these messages whose every value has given way to another one."""
+
+    async def arefold(self, scope: Scope) -> int:
+        """Make what holds anew from the statements; how many slots there are."""
 
 
 @runtime_checkable

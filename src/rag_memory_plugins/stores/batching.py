@@ -229,6 +229,6 @@ _INSERT_KEYWORDS: Final = insert(keywords)
 _INSERT_OUTBOX: Final = insert(outbox).from_select(
     ["index_id", "scope_id", "seq", "due"],
     select(indexes.c.id, keywords.c.scope_id, keywords.c.seq, literal(0.0))
-    .select_from(keywords.join(indexes, indexes.c.active == 1))
+    .select_from(keywords.join(indexes, indexes.c.active > 0))
     .where(one_of(keywords.c.seq, bindparam("seqs", type_=Numbers))),
 )

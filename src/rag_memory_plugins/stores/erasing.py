@@ -8,7 +8,7 @@ then `pending`, a mark in the file asks whoever works on it next, in any process
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -21,6 +21,7 @@ from rag_memory_plugins.results import EraseReceipt
 from rag_memory_plugins.stores import filtering
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.dialects import upsert
+from rag_memory_plugins.stores.fact_erasing import drop_statements, resting_on, stated_in
 from rag_memory_plugins.stores.mirroring import note_removals
 from rag_memory_plugins.stores.remaining import NAMES, Taken, left
 from rag_memory_plugins.stores.rows import in_batches
@@ -69,6 +70,9 @@ async def aerase(database: Database, namespace: Namespace, level: Level) -> Eras
             own = own.where(sessions.c.id == session_id)
         ids = list(connection.execute(own).scalars())
         gone = delete_messages(connection, scope_id, seqs)
+        gone["facts"] += _erase_facts(connection, stated_in(connection, ids))
+        if level == "user":
+            gone["facts"] += _erase_beside(connection, namespace)
         forget_sessions(connection, own)
         gone["sessions"] = connection.execute(
             delete(sessions).where(sessions.c.id.in_(own))
@@ -169,7 +173,10 @@ def delete_messages(
     With `anew` the scope begins a generation, for which columns in memory are read anew. Of items,
     a few are left out of the columns instead.
     """
-    gone = dict.fromkeys(("messages", "vectors", "pins", "keywords", "tokens", "items"), 0)
+    names = ("messages", "vectors", "pins", "keywords", "tokens", "items", "facts")
+    gone = dict.fromkeys(names, 0)
+    gone["facts"] = drop_statements(connection, seqs)
+    gone["facts"] += _erase_facts(connection, resting_on(connection, seqs))
     note_removals(connection, seqs)
     gone["summaries"] = shrink(connection, seqs)
     for some in in_batches(seqs):
@@ -205,6 +212,31 @@ def delete_messages(
             mark.on_conflict_do_update(index_elements=["key"], set_={"value": mark.excluded.value})
         )
     return gone
+
+
+def _erase_facts(connection: Connection, statements: Mapping[int, Sequence[int]]) -> int:
+    """Erase these statements of each scope of facts, texts and all; how many they were."""
+    return sum(
+        delete_messages(connection, scope_id, seqs)["facts"]
+        for scope_id, seqs in statements.items()
+    )
+
+
+def _erase_beside(connection: Connection, namespace: Namespace) -> int:
+    """Erase what a user's facts are, and their scope; how many they were."""
+    if namespace.scope.items:
+        return 0
+    facts = Namespace(namespace.tenant, namespace.user, namespace.session, facts=True)
+    place = _find(connection, facts)
+    if place is None:
+        return 0
+    scope_id = place[0]
+    chosen = select(keywords.c.seq).where(keywords.c.scope_id == scope_id)
+    gone = delete_messages(connection, scope_id, list(connection.execute(chosen).scalars()))
+    for table in (calibrations, removals, sessions):
+        connection.execute(delete(table).where(table.c.scope_id == scope_id))
+    connection.execute(delete(scopes).where(scopes.c.id == scope_id))
+    return gone["facts"]
 
 
 def _removed(connection: Connection, scope_id: int) -> int:

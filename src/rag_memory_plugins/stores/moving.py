@@ -19,7 +19,11 @@ from rag_memory_plugins.stores.schema import (
     archive_ends,
     archived,
     calibrations,
+    fact_marks,
+    fact_sources,
+    fact_statements,
     folds,
+    holds,
     indexes,
     is_current,
     items,
@@ -62,6 +66,7 @@ __all__ = [
 COPIED: Final[tuple[Table, ...]] = (
     scopes, sessions, messages, message_sizes, session_sizes, keywords, items, paths, pins,
     archived, archive_ends, calibrations, summaries, folds,
+    fact_statements, fact_sources, fact_marks, holds,
 )  # fmt: skip
 """Every row of these, in this order: policies of the later ones look at the earlier ones."""
 OF_INDEX: Final[tuple[Table, ...]] = (indexes, vectors, tokens)

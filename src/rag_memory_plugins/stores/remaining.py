@@ -31,6 +31,8 @@ NAMES: Final[Mapping[str, str]] = {
     "summaries": "summaries",
     "pins": "pins",
     "items": "items",
+    "facts": "facts",
+    "fact_statements": "facts",
     "calibrations": "calibrations",
     "sessions": "sessions",
 }

@@ -28,8 +28,13 @@ _MARK: Final = "row_security"
 
 
 def named(scopes: Iterable[Scope]) -> str:
-    """The setting of a transaction about these scopes."""
-    return ",".join(sorted({text_hash(scope.key).hex() for scope in scopes}))
+    """The setting of a transaction about these scopes, with the facts that stand beside them."""
+    whose = {key for scope in scopes for key in (scope.key, _beside(scope).key)}
+    return ",".join(sorted(text_hash(key).hex() for key in whose))
+
+
+def _beside(scope: Scope) -> Scope:
+    return scope if scope.items else Scope(scope.tenant, scope.user, facts=True)
 
 
 def secure(connection: Connection) -> None:

@@ -44,11 +44,16 @@ __all__ = [
     "ACTIVE",
     "FILLED",
     "MOVING",
+    "READ",
     "SYSTEM",
     "archive_ends",
     "archived",
     "calibrations",
+    "fact_marks",
+    "fact_sources",
+    "fact_statements",
     "folds",
+    "holds",
     "indexes",
     "is_current",
     "items",
@@ -148,6 +153,8 @@ ACTIVE: Final = 1
 """It serves searches."""
 FILLED: Final = 2
 """It is filled beside the one that serves; it becomes active when it is opened."""
+READ: Final = 3
+"""Not an embedder: what reads facts out of messages, which queue for it as for the others."""
 indexes: Final = _table(
     "indexes",
     Column("fingerprint", String, nullable=False, unique=True),
@@ -300,6 +307,66 @@ mirror_removals: Final = _table(
     Column("seq", Number, nullable=False),
     Column("pieces", Number, nullable=False),
 )
+# What was stated, beside its text, which is a message of the scope of facts: see `stores/facts.py`.
+# `slot`, `subject` and `predicate` are hashes; `said` is the message it was read out of, 0 for none.
+fact_statements: Final = Table(
+    "fact_statements",
+    metadata,
+    Column("seq", Number, primary_key=True, autoincrement=False),
+    Column("scope_id", Number, nullable=False),
+    Column("session_id", Number, nullable=False),  # in which it was stated; 0 for none
+    Column("slot", LargeBinary, nullable=False),
+    Column("subject", LargeBinary, nullable=False),
+    Column("predicate", LargeBinary, nullable=False),
+    Column("recorded_us", Number, nullable=False),
+    Column("said", Number, nullable=False),
+    Column("from_us", Number, nullable=False),
+    Column("to_us", Number),
+    Column("confidence", Float, nullable=False),
+    Column("flags", Number, nullable=False),
+    Column("decision", Number, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("over", String, nullable=False),  # JSON: statements whose value gave way, or said it
+    Column("wording", Number),  # the statement whose wording its value has; NULL of a negated one
+    Column("undone", Number, nullable=False, default=0),
+    Index("fact_statements_slot", "scope_id", "slot", "recorded_us", "said", "seq"),
+    Index("fact_statements_subject", "scope_id", "subject"),
+    Index("fact_statements_session", "session_id"),
+)
+fact_sources: Final = Table(
+    "fact_sources",
+    metadata,
+    Column("seq", Number, primary_key=True, autoincrement=False),
+    Column("source", Number, primary_key=True, autoincrement=False),
+    Index("fact_sources_source", "source"),
+)
+# Undone and done again, and when: what was known then leaves out what was undone then.
+fact_marks: Final = _table(
+    "fact_marks",
+    Column("act", LargeBinary, nullable=False, index=True),
+    Column("seq", Number, nullable=False, index=True),
+    Column("at_us", Number, nullable=False),
+    Column("undone", Number, nullable=False),
+)
+# What statements come to: what held from when to when. `seq` is the statement that gave the wording.
+holds: Final = _table(
+    "holds",
+    Column("scope_id", Number, nullable=False),
+    Column("slot", LargeBinary, nullable=False),
+    Column("subject", LargeBinary, nullable=False),
+    Column("predicate", LargeBinary, nullable=False),
+    Column("seq", Number, nullable=False),
+    Column("from_us", Number, nullable=False),
+    Column("to_us", Number),
+    Column("ended_by", Number),
+    Column("confidence", Float, nullable=False),
+    Column("statements", String, nullable=False),  # JSON: the first it rests on
+    Index("holds_slot", "scope_id", "slot", "to_us"),
+    Index("holds_subject", "scope_id", "subject", "to_us"),
+    Index("holds_predicate", "scope_id", "predicate", "to_us"),
+    Index("holds_now", "scope_id", "to_us", "from_us"),
+    Index("holds_statement", "seq"),
+)
 
 
 def text_hash(text: str) -> bytes:
@@ -371,6 +438,11 @@ def _beside(connection: Connection) -> None:
     )
 
 
+def _facts(connection: Connection) -> None:
+    """No facts before."""
+    metadata.create_all(connection)
+
+
 MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [
     ("first", _first),
     ("recall columns", _recall_columns),
@@ -378,6 +450,7 @@ MIGRATIONS: Final[list[tuple[str, Callable[[Connection], None]]]] = [
     ("spans of passages", _spans),
     ("archived messages", _archived),
     ("vector stores beside the log, items, system messages", _beside),
+    ("facts", _facts),
 ]
 
 

@@ -1,0 +1,327 @@
+"""`FactStore` on SQL: statements in the log's own file, and what they come to in the same transaction.
+
+```text
+astate    sources found -> message, keywords, queue -> statement -> its slot folded -> decision
+aheld     slots (of a search), or a subject, or the latest -> holds at a moment -> Fact
+aundo     statements marked -> their slots folded without them
+unsay     messages erased -> statements that rested on them alone erased too, their slots folded
+```
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, insert, literal, select, update
+
+from rag_memory_plugins.errors import InvalidInput, MessageConflict
+from rag_memory_plugins.facts.fold import Statement
+from rag_memory_plugins.namespace import Namespace, Scope
+from rag_memory_plugins.ports import Fact, FactChange, FactDecision, FactQuery, NewFact, Said
+from rag_memory_plugins.stores.appending import ensure_place, insert_messages
+from rag_memory_plugins.stores.database import Database
+from rag_memory_plugins.stores.fact_reading import (
+    beside,
+    changes,
+    held,
+    id_of,
+    ids_of,
+    outdated,
+)
+from rag_memory_plugins.stores.fact_rows import (
+    CORRECTS,
+    MANY,
+    NEGATED,
+    decide,
+    decision_of,
+    message_of_fact,
+    micros,
+    moment,
+    refold_all,
+    slot_of,
+)
+from rag_memory_plugins.stores.rows import in_batches, keyword_row
+from rag_memory_plugins.stores.schema import (
+    ACTIVE,
+    FILLED,
+    fact_marks,
+    fact_sources,
+    fact_statements,
+    indexes,
+    keywords,
+    messages,
+    outbox,
+    scopes,
+    sessions,
+    text_hash,
+)
+from rag_memory_plugins.types import Message
+
+__all__ = ["SqlFacts"]
+
+SESSION: Final = "facts"
+"""The one session of a scope of facts."""
+
+
+class SqlFacts:
+    """Facts in the log's own file; implements `ports.FactStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def astate(self, namespace: Namespace, facts: Sequence[NewFact]) -> list[FactDecision]:
+        """Store all or none and decide on each; see `ports.FactStore`."""
+        if not facts:
+            return []
+        made = [(fact, message_of_fact(fact)) for fact in facts]
+        rows = [(fact, message, keyword_row(message, item=True)) for fact, message in made]
+
+        def unit(connection: Connection) -> list[FactDecision]:
+            return [_state(connection, namespace, *row) for row in rows]
+
+        return await self.database.awrite(unit, namespace.scope)
+
+    async def aany(self, scope: Scope) -> bool:
+        """Whether anything was ever stated for the user."""
+        return await self.database.aread(lambda c: id_of(c, scope) is not None, scope)
+
+    async def aheld(self, scope: Scope, asked: FactQuery) -> list[Fact]:
+        """What held at a moment; see `ports.FactStore`."""
+        return await self.database.aread(partial(held, scope=scope, asked=asked), scope)
+
+    async def ahistory(
+        self, scope: Scope, subject: str | None, predicate: str | None, limit: int
+    ) -> list[FactChange]:
+        """The last statements, in the order they were recorded."""
+
+        def unit(connection: Connection) -> list[FactChange]:
+            return changes(connection, id_of(connection, scope) or 0, subject, predicate, limit)
+
+        return await self.database.aread(unit, scope)
+
+    async def aretract(self, scope: Scope, fact_id: str, now: datetime) -> tuple[str, int]:
+        """Leave out every statement of a value; see `ports.FactStore`."""
+
+        def unit(connection: Connection) -> tuple[str, int]:
+            scope_id, row = _find(connection, scope, fact_id)
+            wording = row.wording if row.wording is not None else row.seq
+            alike = select(_f.seq, _f.slot).where(
+                _f.scope_id == scope_id,
+                _f.slot == row.slot,
+                _f.undone == 0,
+                (_f.wording == wording) | (_f.seq == row.seq),
+            )
+            found = connection.execute(alike).all()
+            if not found:
+                raise InvalidInput("fact_id", fact_id, "it was retracted or undone before")
+            act = f"act-{uuid.uuid4().hex}"
+            _mark(connection, act, [each.seq for each in found], now, undone=True)
+            refold_all(connection, scope_id, [bytes(each.slot) for each in found])
+            return act, len(found)
+
+        return await self.database.awrite(unit, scope)
+
+    async def aundo(self, scope: Scope, act: str, now: datetime) -> int:
+        """Leave out a statement, or count in again what an act left out; see `ports.FactStore`."""
+
+        def unit(connection: Connection) -> int:
+            scope_id = id_of(connection, scope) or 0
+            marked = (
+                select(_f.seq, _f.slot)
+                .join(fact_marks, fact_marks.c.seq == _f.seq)
+                .where(
+                    fact_marks.c.act == text_hash(act),
+                    fact_marks.c.undone == 1,
+                    _f.scope_id == scope_id,
+                    _f.undone == 1,
+                )
+            )
+            found = connection.execute(marked).all()
+            if not found:
+                scope_id, row = _find(connection, scope, act, "act")
+                if row.undone:
+                    raise InvalidInput("act", act, "it was undone before")
+                _mark(connection, act, [row.seq], now, undone=True)
+                refold_all(connection, scope_id, [bytes(row.slot)])
+                return 1
+            _mark(connection, act, [each.seq for each in found], now, undone=False)
+            refold_all(connection, scope_id, [bytes(each.slot) for each in found])
+            return len(found)
+
+        return await self.database.awrite(unit, scope)
+
+    async def aoutdated(self, scope: Scope, seqs: Sequence[int], at: datetime) -> set[int]:
+        """Those of these messages whose every value has given way to another one."""
+        if not seqs:
+            return set()
+        return await self.database.aread(
+            lambda connection: outdated(connection, scope, seqs, micros(at)), scope
+        )
+
+    async def arefold(self, scope: Scope) -> int:
+        """Make what holds anew from the statements; how many slots there are."""
+
+        def unit(connection: Connection) -> int:
+            scope_id = id_of(connection, scope)
+            return refold_all(connection, scope_id) if scope_id else 0
+
+        return await self.database.awrite(unit, scope)
+
+
+def _state(
+    connection: Connection,
+    namespace: Namespace,
+    fact: NewFact,
+    message: Message,
+    keyword: dict[str, Any],
+) -> FactDecision:
+    """Store one statement, unless it is stored, and decide on it."""
+    own = beside(namespace.scope)
+    place = Namespace(own.tenant, own.user, SESSION, facts=True)
+    scope_id, session_id, digest = ensure_place(connection, place, fact.id)
+    if digest is not None:
+        if digest != message.digest:
+            remedy = "another fact is stored under it; use another id"
+            raise MessageConflict("id", fact.id, remedy)
+        _, stored = _find(connection, namespace.scope, fact.id)
+        over = ids_of(connection, json.loads(stored.over))
+        decision = decision_of(stored.decision)
+        return FactDecision(fact.id, decision, stored.reason, tuple(over.values()), new=False)
+    said_in, sources = _said(connection, namespace, fact.sources)
+    seq = insert_messages(connection, session_id, [message])[0]
+    at = {"scope_id": scope_id, "session_id": session_id}
+    connection.execute(_INSERT_KEYWORDS, {"seq": seq, **at, **keyword})
+    connection.execute(_INSERT_OUTBOX, {"s": seq, "scope": scope_id})
+    values = _row(fact, {**at, "seq": seq, "session_id": said_in}, sources)
+    connection.execute(_INSERT_STATEMENT, values)
+    numbers = tuple(sorted(sources))
+    if numbers:
+        rows = [{"seq": seq, "source": source} for source in numbers]
+        connection.execute(_INSERT_SOURCES, rows)
+    claim = fact.claim
+    statement = Statement(
+        seq,
+        claim.object,
+        moment(values["from_us"]),
+        fact.recorded_at,
+        claim.confidence,
+        numbers,
+        claim.valid_to,
+        claim.negated,
+        claim.corrects,
+        values["said"],
+    )
+    decided = decide(connection, scope_id, values, statement)
+    gave_way = ids_of(connection, decided.over)
+    return FactDecision(fact.id, decided.decision, decided.reason, tuple(gave_way.values()))
+
+
+def _row(fact: NewFact, place: dict[str, int], sources: dict[int, int]) -> dict[str, Any]:
+    """The columns of a statement that is not decided on; it holds from when it was first said."""
+    claim = fact.claim
+    slot, subject, predicate = slot_of(claim)
+    recorded, since = micros(fact.recorded_at), min(sources.values(), default=None)
+    if claim.valid_from is not None:
+        since = micros(claim.valid_from)
+    flags = NEGATED * claim.negated + CORRECTS * claim.corrects + MANY * claim.many
+    return {
+        **place,
+        "slot": slot,
+        "subject": subject,
+        "predicate": predicate,
+        "recorded_us": recorded,
+        "said": min(sources, default=0) if fact.by == "extracted" else 0,
+        "from_us": recorded if since is None else since,
+        "to_us": None if claim.valid_to is None else micros(claim.valid_to),
+        "confidence": claim.confidence,
+        "flags": flags,
+        "decision": 0,
+        "reason": "",
+        "over": "[]",
+        "undone": 0,
+    }
+
+
+def _said(
+    connection: Connection, namespace: Namespace, sources: Sequence[Said]
+) -> tuple[int, dict[int, int]]:
+    """(the session's number, the time of each source by its number). Raises `InvalidInput`."""
+    scope = text_hash(namespace.scope.key)
+    keys = {"scope": scope, "session": text_hash(namespace.session)}
+    said_in = connection.execute(_SESSION, keys).scalar_one_or_none()
+    times = {}
+    for source in sources:
+        place = {"session": text_hash(source.session), "id": text_hash(source.id)}
+        row = connection.execute(_SOURCE, {"scope": scope, **place}).one_or_none()
+        if row is None:
+            remedy = f"no such message in session {source.session!r}; store it first"
+            raise InvalidInput("sources", source.id, remedy)
+        times[row.seq] = row.time_us
+    return said_in or 0, times
+
+
+def _find(
+    connection: Connection, scope: Scope, fact_id: str, field: str = "fact_id"
+) -> tuple[int, Row[Any]]:
+    """(the scope's number, the statement of an id). Raises `InvalidInput`."""
+    scope_id = id_of(connection, scope) or 0
+    row = connection.execute(_BY_ID, {"scope": scope_id, "id": text_hash(fact_id)}).one_or_none()
+    if row is None:
+        raise InvalidInput(field, fact_id, "no fact of this user has that id")
+    return scope_id, row
+
+
+def _mark(
+    connection: Connection, act: str, seqs: Sequence[int], now: datetime, *, undone: bool
+) -> None:
+    """Leave statements out, or count them in again, and note when."""
+    at = {"act": text_hash(act), "at_us": micros(now), "undone": int(undone)}
+    connection.execute(insert(fact_marks), [{**at, "seq": seq} for seq in seqs])
+    for some in in_batches(seqs):
+        connection.execute(
+            update(fact_statements).where(_f.seq.in_(some)).values(undone=int(undone))
+        )
+
+
+# Statements built once: compiling them anew would cost as much as running them.
+_f = fact_statements.c
+_BY_ID: Final = (
+    select(fact_statements)
+    .join(messages, messages.c.seq == _f.seq)
+    .join(sessions, sessions.c.id == messages.c.session_id)
+    .where(
+        sessions.c.scope_id == bindparam("scope"),
+        sessions.c.name_hash == text_hash(SESSION),
+        messages.c.id_hash == bindparam("id"),
+    )
+)
+_SESSION: Final = (
+    select(sessions.c.id)
+    .join(scopes, scopes.c.id == sessions.c.scope_id)
+    .where(scopes.c.key_hash == bindparam("scope"), sessions.c.name_hash == bindparam("session"))
+)
+_SOURCE: Final = (
+    select(messages.c.seq, messages.c.time_us)
+    .join(sessions, sessions.c.id == messages.c.session_id)
+    .join(scopes, scopes.c.id == sessions.c.scope_id)
+    .where(
+        scopes.c.key_hash == bindparam("scope"),
+        sessions.c.name_hash == bindparam("session"),
+        messages.c.id_hash == bindparam("id"),
+    )
+)
+_INSERT_KEYWORDS: Final = insert(keywords)
+_INSERT_OUTBOX: Final = insert(outbox).from_select(
+    ["index_id", "scope_id", "seq", "due"],
+    # Embedders alone: nothing reads facts out of facts.
+    select(indexes.c.id, bindparam("scope"), bindparam("s"), literal(0.0)).where(
+        indexes.c.active.in_((ACTIVE, FILLED))
+    ),
+)
+_INSERT_STATEMENT: Final = insert(fact_statements)
+_INSERT_SOURCES: Final = insert(fact_sources)
