@@ -36,7 +36,8 @@ class TenantStats:
     """What one tenant holds.
 
     `tokens` is what its messages were counted as when they were stored, `bytes` what its vectors
-    and keyword rows take, `vectors` are of all embedders, `pending` messages wait for one.
+    and keyword rows take, `vectors` are of all embedders, `pending` messages wait for one. `facts`
+    are those that were stated.
     """
 
     tenant: str
@@ -44,6 +45,7 @@ class TenantStats:
     sessions: int
     messages: int
     items: int
+    facts: int
     tokens: int
     vectors: int
     bytes: int
@@ -112,7 +114,8 @@ class Admin:
         """All that a tenant stored, user by user in order, as plain values; page by page.
 
         A message's `to_dict` with its `session` and `user` (None: shared by the tenant), `pinned`
-        and `archived`; what stands under a key has an `item` too: path, key and times.
+        and `archived`; what stands under a key has an `item` too: path, key and times; a fact that was
+        stated a `fact`, with its `sources`.
         """
         place: tuple[int, str, int] = (0, "", 0)
         while True:
@@ -169,7 +172,9 @@ class Admin:
             found = await self._database.aread(find)
             for _, name in found:
                 scope = Scope.from_key(name)
-                place = Namespace(scope.tenant, scope.user, "/", items=scope.items)
+                place = Namespace(
+                    scope.tenant, scope.user, "/", items=scope.items, facts=scope.facts
+                )
                 receipts.append(await erasing.aerase(self._database, place, "user"))
                 users.append(scope)
             if not found:

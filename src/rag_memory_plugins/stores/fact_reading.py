@@ -35,7 +35,7 @@ from rag_memory_plugins.stores.schema import (
     text_hash,
 )
 
-__all__ = ["beside", "changes", "held", "id_of", "ids_of", "outdated"]
+__all__ = ["beside", "changes", "held", "id_of", "ids_of", "outdated", "sources"]
 
 _MOST_SLOTS: Final = 200
 """Slots of a search that are looked at."""
@@ -184,13 +184,13 @@ def _facts(connection: Connection, found: Sequence[_Hold]) -> list[Fact]:
     """The holds with their texts, times and sources."""
     ends = [hold.ended_by for hold in found if hold.ended_by is not None]
     rows = _rows(connection, [*(hold.seq for hold in found), *ends])
-    sources = _sources(connection, [seq for hold in found for seq in hold.statements])
+    said_in = sources(connection, [seq for hold in found for seq in hold.statements])
     facts = []
     for hold in found:
         row = rows[hold.seq]
         stated = told(row.extra)
         end = rows.get(hold.ended_by or 0)
-        said = dict.fromkeys(each for seq in hold.statements for each in sources.get(seq, ()))
+        said = dict.fromkeys(each for seq in hold.statements for each in said_in.get(seq, ()))
         facts.append(
             Fact(
                 id=row.id,
@@ -221,7 +221,7 @@ def changes(
             query = query.where(column == text_hash(text))
     last_first = (_f.recorded_us.desc(), _f.said.desc(), _f.seq.desc())
     rows = connection.execute(query.order_by(*last_first).limit(limit)).all()[::-1]
-    sources = _sources(connection, [row.seq for row in rows])
+    said_in = sources(connection, [row.seq for row in rows])
     over = {row.seq: json.loads(row.over) for row in rows}
     before = _rows(connection, sorted({seq for seqs in over.values() for seq in seqs}))
     made = []
@@ -243,7 +243,7 @@ def changes(
                 valid_from=moment(row.from_us),
                 valid_to=None if row.to_us is None else moment(row.to_us),
                 recorded_at=moment(row.recorded_us),
-                sources=tuple(sources.get(row.seq, ())),
+                sources=tuple(said_in.get(row.seq, ())),
                 by=stated["by"],
                 undone=bool(row.undone),
             )
@@ -268,7 +268,8 @@ def _rows(connection: Connection, seqs: Collection[int]) -> dict[int, Row[Any]]:
     return {row.seq: row for row in found}
 
 
-def _sources(connection: Connection, seqs: Collection[int]) -> dict[int, list[Said]]:
+def sources(connection: Connection, seqs: Collection[int]) -> dict[int, list[Said]]:
+    """The messages that statements rest on, by the statements' numbers."""
     found: dict[int, list[Said]] = {}
     for row in connection.execute(_SAID, {"seqs": list(seqs)}):
         found.setdefault(row.seq, []).append(Said(row.name, row.id))

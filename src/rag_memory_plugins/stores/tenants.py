@@ -13,11 +13,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 
 from rag_memory_plugins.namespace import SHARED, Scope, SharedUser
+from rag_memory_plugins.stores import fact_reading
 from rag_memory_plugins.stores.dialects import tenant_of
 from rag_memory_plugins.stores.rows import message_of, stored_columns, when
 from rag_memory_plugins.stores.schema import (
     ACTIVE,
     archived,
+    fact_statements,
     indexes,
     items,
     keywords,
@@ -70,6 +72,7 @@ def counts(connection: Connection, key: str) -> dict[str, Any]:
     users = one(func.count(func.distinct(_user())), where=[_named == key])[0]
     held = one(func.count(), func.sum(_bytes(keywords)), where=[keywords.c.scope_id.in_(own)])
     item_count = one(func.count(items.c.seq), where=[items.c.scope_id.in_(own)])[0]
+    stated = one(func.count(fact_statements.c.seq), where=[fact_statements.c.scope_id.in_(own)])[0]
     inside = [vectors.c.index_id.in_(every), vectors.c.scope_id.in_(own)]
     vector = one(func.count(vectors.c.id), func.sum(func.length(vectors.c.data)), where=inside)
     size = one(func.sum(message_sizes.c.tokens), where=[message_sizes.c.session_id.in_(places)])[0]
@@ -82,8 +85,9 @@ def counts(connection: Connection, key: str) -> dict[str, Any]:
     return {
         "users": int(users),
         "sessions": int(one(func.count(sessions.c.id), where=[sessions.c.scope_id.in_(own)])[0]),
-        "messages": int(held[0]) - int(item_count),
+        "messages": int(held[0]) - int(item_count) - int(stated),
         "items": int(item_count),
+        "facts": int(stated),
         "tokens": int(size or 0),
         "vectors": int(vector[0]),
         "bytes": int(held[1] or 0) + int(vector[1] or 0),
@@ -95,7 +99,7 @@ def counts(connection: Connection, key: str) -> dict[str, Any]:
 
 
 def _user() -> Any:
-    return func.replace(scopes.c.key, "@", "")
+    return func.replace(func.replace(scopes.c.key, "@facts", ""), "@", "")
 
 
 def _bytes(table: Any) -> Any:
@@ -115,21 +119,33 @@ def export_page(
             items.c.stay_us,
             pins.c.level.label("pin"),
             archived.c.seq.label("archived"),
+            fact_statements.c.undone,
         )
         .outerjoin(items, items.c.seq == messages.c.seq)
         .outerjoin(pins, pins.c.seq == messages.c.seq)
         .outerjoin(archived, archived.c.seq == messages.c.seq)
+        .outerjoin(fact_statements, fact_statements.c.seq == messages.c.seq)
         .where(sessions.c.scope_id == scope_id, messages.c.seq > after)
         .order_by(messages.c.seq)
         .limit(_PAGE)
     )
     user = None if isinstance(scope.user, SharedUser) else scope.user
     found = connection.execute(query).all()
+    sources: dict[int, list[Any]] = {}
+    if scope.facts:
+        said = fact_reading.sources(connection, [row.seq for row in found])
+        sources = {seq: [each._asdict() for each in some] for seq, some in said.items()}
     rows = []
     for row in found:
         stored = message_of(row)
         told = {**stored.message.to_dict(), "session": stored.session, "user": user}
-        if scope.items:
+        if scope.facts:
+            told["fact"] = {
+                **told.pop("metadata")["fact"],
+                "sources": sources.get(row.seq, []),
+                "undone": bool(row.undone),
+            }
+        elif scope.items:
             told["item"] = {
                 "path": stored.session,
                 "key": stored.message.id,
