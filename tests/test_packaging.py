@@ -66,7 +66,7 @@ MAY_IMPORT = {
     },
     "sqlalchemy": {"stores", "opening", "cli"},
     "tiktoken": {"tokens"},
-    "Stemmer": {"retrieval"},
+    "Stemmer": {"facts", "retrieval"},
     "dateparser": {"retrieval"},
     "sentencex": {"retrieval"},
     "tenacity": {"facts", "memory", "router"},
