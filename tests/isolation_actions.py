@@ -5,7 +5,9 @@ Each is called with the world and hypothesis's `draw`; it returns whose turn it 
 
 from __future__ import annotations
 
+import tempfile
 from datetime import datetime, timezone
+from pathlib import Path
 
 from hypothesis import strategies as st
 
@@ -264,6 +266,37 @@ def namespaces(world, draw):
     assert spoken <= found
 
 
+def _ingested(world, draw, store):
+    """A talk that one user ingests is in that user's session alone; it is forgotten again."""
+    who = world.who(draw)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, draw(st.sampled_from(["talk.txt", "%", "acme"])))
+        path.write_text("".join(f"Bartholomew: {text}\n" for text in TEXTS), encoding="utf-8")
+        session = store(path, *world.users[who])
+    talk = {at: world.memory.conversation(world.space(at, session)) for at in range(USERS)}
+    turns = {
+        at: [m.id for m in place.messages() if m.name == "Bartholomew"]
+        for at, place in talk.items()
+    }
+    right = [len(TEXTS) if at == who else 0 for at in range(USERS)]
+    assert [len(turns[at]) for at in range(USERS)] == right, turns
+    talk[who].forget(turns[who])
+    return who
+
+
+def ingest(world, draw):
+    session = draw(st.sampled_from(world.sessions))
+    return _ingested(
+        world, draw, lambda path, *user: world.memory.ingest(path, *user, session).session
+    )
+
+
+def ingest_files(world, draw):
+    return _ingested(
+        world, draw, lambda path, *user: world.memory.ingest_files([path], *user)[0].session
+    )
+
+
 def health(world, draw):
     assert world.memory.health()["problems"] == []
 
@@ -446,6 +479,7 @@ CONVERSATION = {
 MEMORY = {
     "conversation": conversation, "abacklog": backlog, "asettle": settle, "arebuild": rebuild,
     "anamespaces": namespaces, "ahealth": health, "aclose": close, "astore": store,
+    "aingest": ingest, "aingest_files": ingest_files,
     "asearch": memory_search, "afold": fold, "summary_failed": summary_failed, "acleaned": cleaned,
     "forget_texts": forget_texts, "aforget_usage": forget_usage, "asignals": signals, "wake": wake,
     "emit": emit,

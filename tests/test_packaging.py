@@ -39,7 +39,7 @@ ORDER = [
     {"tokens", "portal", "prompt_json"},
     {"llm"},
     {"retrieval", "router"},
-    {"facts"},
+    {"facts", "ingest"},
     {"memory"},
     {"stores", "testing"},
     {"engines"},

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.errors import RagMemoryError
     from rag_memory_plugins.events import Event
     from rag_memory_plugins.filters import Filter
+    from rag_memory_plugins.ingest.results import Ingested
     from rag_memory_plugins.llm.batching import BatchAnswer, LLMBatcher
     from rag_memory_plugins.memory.calibrating import Calibrated
     from rag_memory_plugins.memory.conversation import Conversation
@@ -62,6 +63,7 @@ __all__ = [
     "Filter",
     "Hit",
     "Image",
+    "Ingested",
     "LLMBatcher",
     "LLMReranker",
     "LLMSummarizer",
@@ -108,6 +110,7 @@ _ROOMS = {
     "ExtractiveSummarizer": "memory.extractive",
     "Filter": "filters",
     "Hit": "results",
+    "Ingested": "ingest.results",
     "LLMBatcher": "llm.batching",
     "LLMReranker": "retrieval.rerank",
     "LLMSummarizer": "memory.llm_summary",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -19,11 +19,14 @@ from rag_memory_plugins.options import Options
 from rag_memory_plugins.portal import blocking_function, get_portal, strict
 
 if TYPE_CHECKING:
+    from rag_memory_plugins.memory.extracting import Extracting
     from rag_memory_plugins.memory.folding import Folding
     from rag_memory_plugins.memory.memory import Closable, Memory
     from rag_memory_plugins.ports import (
         Embedder,
+        FactExtractor,
         FactSource,
+        FactStore,
         ItemStore,
         MessageLog,
         Reranker,
@@ -55,7 +58,7 @@ async def aopen_memory(
     budget: int | TokenBudget | None = None,
     modes: Modes | None = None,
     summarizer: Summarizer | Literal["default"] | None = "default",
-    facts: FactSource | None = None,
+    facts: FactExtractor | FactSource | Literal["rules"] | None = None,
     index: VectorStore | str | None = None,
     shared: SharedState | str | None = None,
 ) -> Memory:
@@ -79,7 +82,10 @@ async def aopen_memory(
     - `modes`: up to which sizes a context holds the whole history, or many recent turns.
     - `summarizer`: "default" picks sentences without an LLM; None summarises nothing; or any
       `ports.Summarizer`, such as `LLMSummarizer`; the caller closes it.
-    - `facts`: any `ports.FactSource`: what holds now, beside what was said.
+    - `facts`: what reads facts out of messages, in the background: "rules" (English, without an
+      LLM) or any `ports.FactExtractor`, such as `LLMExtractor`; the caller closes it. None reads
+      none; what is stated through `conversation.facts` is there all the same. Or any
+      `ports.FactSource` of your own: it says what holds now in place of them.
     - `index`: a vector store for users with more messages than one process compares; it gets every
       vector the log has. A URL: `qdrant://host:6333`, `edge:///folder`, `pinecone://host`,
       `pgvector` (in the log's Postgres) or `pgvector://host/database`; or any `ports.VectorStore`
@@ -179,7 +185,7 @@ class _Parts:
     reason: str
     store: VectorStore | None
     state: SharedState
-    owned: Sequence[Closable]
+    owned: list[Closable]
 
 
 async def _assembled(
@@ -213,8 +219,12 @@ async def _assembled(
         for worker in (outbox, folding, mirror):
             if background and worker is not None:
                 worker.start()
+    store = SqlFacts(database)
+    extracting = await _make_extracting(options, database, store, parts.owned)
+    if extracting is not None and background and not database.readonly:
+        extracting.start()
     usage = TokenTracker(parts.state, options.hooks)
-    return Memory(
+    memory = Memory(
         name=database.name,
         log=log,
         index=index,
@@ -226,13 +236,43 @@ async def _assembled(
         hooks=options.hooks,
         recall=options.recall,
         reranker=options.reranker,
-        lifetime=Lifetime(log, outbox, folding, mirror, usage, parts.owned, options.drain_seconds),
+        lifetime=Lifetime(
+            log, outbox, folding, mirror, extracting, usage, parts.owned, options.drain_seconds
+        ),
         budget=options.budget,
         modes=options.modes,
-        fact_store=SqlFacts(database),
-        fact_source=options.facts,
+        fact_store=store,
+        fact_source=None if _is_extractor(options.facts) else options.facts,
         usage=usage,
     )
+    if extracting is not None and outbox is not None:
+        extracting.stored = outbox.wake
+    return memory
+
+
+def _is_extractor(facts: Any) -> bool:
+    from rag_memory_plugins.ports import FactExtractor
+
+    return facts == "rules" or isinstance(facts, FactExtractor)
+
+
+async def _make_extracting(
+    options: Options, database: Database, store: FactStore, owned: list[Closable]
+) -> Extracting | None:
+    from rag_memory_plugins.memory.extracting import Extracting
+    from rag_memory_plugins.stores.reading import SqlReadingQueue
+
+    extractor: Any = options.facts
+    if not _is_extractor(extractor):
+        return None
+    if extractor == "rules":
+        from rag_memory_plugins.facts.rules import RuleExtractor
+
+        extractor = RuleExtractor()
+        owned.append(extractor)
+    queue = SqlReadingQueue(database, extractor.name)
+    await queue.aopen()
+    return Extracting(queue, store, extractor, options.hooks)
 
 
 async def _open_index(database: Database, options: Options, parts: _Parts) -> VectorIndex:

@@ -15,7 +15,7 @@ from rag_memory_plugins.errors import InvalidInput, InvalidURL, nearest
 from rag_memory_plugins.events import Hook
 
 if TYPE_CHECKING:
-    from rag_memory_plugins.ports import FactSource, Reranker, SharedState, VectorStore
+    from rag_memory_plugins.ports import Reranker, SharedState, VectorStore
 
 __all__ = ["INDEX_SCHEMES", "POSTGRES", "SHARED_SCHEMES", "Options", "parse_url"]
 
@@ -49,7 +49,7 @@ class Options:
     budget: TokenBudget
     modes: Modes
     summarizer: Any
-    facts: FactSource | None
+    facts: Any
     index: VectorStore | str | None
     shared: SharedState | str | None
 
@@ -71,10 +71,12 @@ class Options:
             if not isinstance(getattr(self, name), kind):
                 remedy = f"pass a rag_memory_plugins.{kind.__name__}"
                 raise InvalidInput(name, getattr(self, name), remedy)
-        for name, port in (("reranker", ports.Reranker), ("facts", ports.FactSource)):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, port):
-                raise InvalidInput(name, value, f"pass None or a ports.{port.__name__}")
+        if self.reranker is not None and not isinstance(self.reranker, ports.Reranker):
+            raise InvalidInput("reranker", self.reranker, "pass None or a ports.Reranker")
+        reads = (ports.FactExtractor, ports.FactSource)
+        if self.facts not in ("rules", None) and not isinstance(self.facts, reads):
+            remedy = "pass 'rules', None, a ports.FactExtractor or a ports.FactSource"
+            raise InvalidInput("facts", self.facts, remedy)
         known = self.summarizer in ("default", None)
         if not known and not isinstance(self.summarizer, ports.Summarizer):
             remedy = "pass 'default', None or a ports.Summarizer"

@@ -25,7 +25,7 @@ from rag_memory_plugins.types import Message
 
 DATA = files("rag_memory_plugins.cli") / "data"
 ANN = ("--tenant", "acme", "--user", "ann")
-COMMANDS = "demo import search context stats export erase rebuild migrate reembed drop-index doctor".split()
+COMMANDS = "demo import ingest search context stats export erase rebuild migrate reembed drop-index doctor".split()
 Run = Callable[..., Result]
 
 # LlamaIndex's workflows look at every attribute of an agent, pydantic's deprecated ones too.

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rag_memory_plugins.cli import demo, doctor, moving, reading, writing
+from rag_memory_plugins.cli import demo, doctor, ingesting, moving, reading, writing
 from rag_memory_plugins.cli.options import DEBUG, Debug
 from rag_memory_plugins.errors import RagMemoryError
 
@@ -61,6 +61,7 @@ def _root(
 
 app.command("demo")(demo.demo)
 app.command("import")(writing.import_)
+app.command("ingest")(ingesting.ingest)
 app.command("search")(reading.search)
 app.command("context")(reading.context)
 app.command("stats")(reading.stats)

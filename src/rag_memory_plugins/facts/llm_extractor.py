@@ -11,13 +11,12 @@ missing  -> the fallback reads those messages; an event says how many, and why
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.events import Event, Hook, emit
@@ -189,8 +188,9 @@ def _check(model: object, fallback: object, tries: object, timeout: object) -> N
 
 def _rules() -> FactExtractor:
     """The package's rules, loaded by who wants them alone."""
-    rules: Any = importlib.import_module("rag_memory_plugins.facts.rules")
-    return cast("FactExtractor", rules.RuleExtractor())
+    from rag_memory_plugins.facts.rules import RuleExtractor
+
+    return RuleExtractor()
 
 
 def _item(message: Message, text: str) -> str:

@@ -28,6 +28,7 @@ from rag_memory_plugins.memory.arguments import (
 from rag_memory_plugins.memory.calibrating import Calibrated, fitted, written
 from rag_memory_plugins.memory.context import Settings
 from rag_memory_plugins.memory.current import ademoted
+from rag_memory_plugins.memory.entities import Entities
 from rag_memory_plugins.memory.facts import Facts
 from rag_memory_plugins.memory.making import amade
 from rag_memory_plugins.memory.modes import Recommended, checked_mode, recommended
@@ -86,6 +87,11 @@ class Conversation:
     def facts(self) -> Facts:
         """What holds for the user: read in every session, stated in this one."""
         return Facts(self)
+
+    @property
+    def entities(self) -> Entities:
+        """Whom and what the user's facts are about."""
+        return Entities(self)
 
     @property
     def fence(self) -> Fence:

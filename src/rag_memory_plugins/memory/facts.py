@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
 from rag_memory_plugins.errors import InvalidInput, InvalidMessage, InvalidQuery
 from rag_memory_plugins.events import Event
-from rag_memory_plugins.facts.values import normal, predicate_key, subject_key
+from rag_memory_plugins.facts.values import normal
 from rag_memory_plugins.memory.arguments import check_limit
 from rag_memory_plugins.memory.shelf import of_items, utc_now
 from rag_memory_plugins.namespace import Namespace
@@ -215,8 +215,8 @@ class Facts:
         moment = _time("as_of", as_of) or self.clock()
         asked = FactQuery(
             moment,
-            None if subject is None else subject_key(_text("subject", subject)),
-            None if predicate is None else predicate_key(_text("predicate", predicate)),
+            None if subject is None else _text("subject", subject),
+            None if predicate is None else _text("predicate", predicate),
             None,
             _time("known_at", known_at),
             _confidence("min_confidence", min_confidence),
@@ -244,8 +244,8 @@ class Facts:
         check_limit(limit)
         found = await self.conversation.memory.fact_store.ahistory(
             self.conversation.namespace.scope,
-            None if subject is None else subject_key(_text("subject", subject)),
-            None if predicate is None else predicate_key(_text("predicate", predicate)),
+            None if subject is None else _text("subject", subject),
+            None if predicate is None else _text("predicate", predicate),
             limit,
         )
         return FactHistory(found)

@@ -6,14 +6,17 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, overload
 
 from rag_memory_plugins.errors import InvalidNamespace
 from rag_memory_plugins.events import Event, Hook, emit
 from rag_memory_plugins.forgetting import Erased, Keeper, forget_texts
+from rag_memory_plugins.ingest.arguments import Options, checked_path, checked_paths
 from rag_memory_plugins.memory.conversation import Conversation
+from rag_memory_plugins.memory.ingesting import aingested, aside_by_side
 from rag_memory_plugins.memory.searching import Search
 from rag_memory_plugins.namespace import Namespace, Scope, SharedUser
 from rag_memory_plugins.portal import blocking, get_portal, on_portal, strict
@@ -22,12 +25,16 @@ from rag_memory_plugins.tokens import REPLY_TOKENS
 from rag_memory_plugins.types import Message
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from types import TracebackType
 
     from typing_extensions import Self
 
     from rag_memory_plugins.budget import TokenBudget
     from rag_memory_plugins.config import Modes, Recall
+    from rag_memory_plugins.ingest.results import Ingested, Progress
+    from rag_memory_plugins.ingest.transcripts import Kind
+    from rag_memory_plugins.memory.extracting import Extracting
     from rag_memory_plugins.memory.folding import Folding
     from rag_memory_plugins.memory.mirror import Mirror
     from rag_memory_plugins.memory.outbox import Outbox
@@ -148,12 +155,14 @@ class Memory:
 
     @on_portal
     async def asettle(self, timeout: float = 60.0) -> int:
-        """Embed and summarise all that waits; return how many messages still wait for a vector.
+        """Read, embed and summarise all that waits; how many messages still wait for a vector.
 
-        Vectors are put into the vector store that the memory was opened with. Each of the three
+        Vectors are put into the vector store that the memory was opened with. Each of the four
         takes `timeout` seconds at most.
         """
         outbox, mirror = self._lifetime.outbox, self._lifetime.mirror
+        if self._lifetime.extracting is not None:
+            await self._lifetime.extracting.adrain(timeout)
         left = await outbox.adrain(timeout, wait=True) if outbox is not None else 0
         if mirror is not None:
             await mirror.afinish(timeout)
@@ -164,8 +173,11 @@ class Memory:
     async def arebuild(self) -> int:
         """Derive keywords and vectors of every tenant from the log again.
 
-        Summaries too. Returns how many messages were queued; `settle` waits for all of it.
+        Summaries too, and facts that were read out of messages; those that were stated stay.
+        Returns how many messages were queued; `settle` waits for all of it.
         """
+        if self._lifetime.extracting is not None:
+            await self._lifetime.extracting.queue.arebuild()
         count = await self.index.arebuild()
         await self.log.adrop_summary()
         self.wake()
@@ -182,6 +194,63 @@ class Memory:
         return await self.log.ahealth()
 
     @on_portal
+    async def aingest(
+        self,
+        path: str | os.PathLike[str],
+        tenant: Namespace | str,
+        user: str | SharedUser | None = None,
+        session: str | None = None,
+        *,
+        kind: Kind | None = None,
+        start: datetime | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Ingested:
+        """Store a transcript, a message a turn, in the session, else in one of the file's name.
+
+        Plain text, WebVTT, SRT or JSON Lines: `kind` instead of what the content says. Turns are at
+        `start` plus what the file tells in seconds (`metadata["offset"]`); without one at the date
+        the file states, else when it was changed. The same file again stores nothing twice, one
+        that has grown or was interrupted goes on. A session should hold one transcript. `progress`
+        is called on the portal after each batch. Raises `InvalidFile`, with the line,
+        `InvalidInput`, `InvalidNamespace` or a `StoreError`.
+        """
+        file, options = checked_path(path), Options(kind, start, progress)
+        if isinstance(tenant, Namespace):
+            remedy = "it holds user and session already"
+            if user is not None or session is not None:
+                raise InvalidNamespace("namespace", tenant, remedy)
+            return await aingested(self.conversation(tenant), file, options)
+        name = file.name if session is None else session
+        place = Namespace(tenant, user, name)  # type: ignore[arg-type]  # it refuses None
+        return await aingested(self.conversation(place), file, options)
+
+    @on_portal
+    async def aingest_files(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        tenant: str,
+        user: str | SharedUser,
+        *,
+        kind: Kind | None = None,
+        start: datetime | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        concurrency: int = 4,
+    ) -> tuple[Ingested, ...]:
+        """Store several transcripts side by side, each in a session of its file's name.
+
+        As `aingest` does each; `concurrency` of them at a time. The first that fails ends all:
+        what is stored stays, and calling this again goes on.
+        """
+        options = Options(kind, start, progress)
+        files = checked_paths(paths, concurrency)
+        places = [self.conversation(tenant, user, file.name) for file in files]
+        work = [
+            partial(aingested, place, file, options)
+            for place, file in zip(places, files, strict=True)
+        ]
+        return await aside_by_side(work, concurrency)
+
+    @on_portal
     async def aclose(self) -> None:
         """Embed what waits, for a few seconds at most, and release the file. May be called twice.
 
@@ -195,10 +264,12 @@ class Memory:
     rebuild = blocking(arebuild)
     namespaces = blocking(anamespaces)
     health = blocking(ahealth)
+    ingest = blocking(aingest)
+    ingest_files = blocking(aingest_files)
     close = blocking(aclose)
 
-    async def astore(self, namespace: Namespace, batch: Sequence[Message]) -> None:
-        """Append to the log and wake the outbox; on the portal."""
+    async def astore(self, namespace: Namespace, batch: Sequence[Message]) -> int:
+        """Append to the log and wake the outbox; how many were new; on the portal."""
         started = time.perf_counter()
         new = await self.log.aappend(namespace, batch, await self._sizes(batch))
         if new:
@@ -206,6 +277,7 @@ class Memory:
         seconds = time.perf_counter() - started
         data = {"messages": len(batch), "new": new}
         self.emit(Event("log.append", namespace.scope.key, seconds, data))
+        return new
 
     async def _sizes(self, batch: Sequence[Message]) -> list[int]:
         def count() -> list[int]:
@@ -277,6 +349,8 @@ class Memory:
         """Tell the workers that there is work; on the portal."""
         if self._lifetime.folding is not None:
             self._lifetime.folding.wake()
+        if self._lifetime.extracting is not None:
+            self._lifetime.extracting.wake()
         if self._lifetime.outbox is not None and (chore or self.index.ready):
             self._lifetime.outbox.wake(chore=chore)
         if self._lifetime.mirror is not None:
@@ -329,6 +403,7 @@ class Lifetime:
     outbox: Outbox | None
     folding: Folding | None
     mirror: Mirror | None
+    extracting: Extracting | None
     usage: TokenTracker
     owned: Sequence[Closable]
     drain_seconds: float
@@ -342,7 +417,7 @@ class Lifetime:
         draining = asyncio.ensure_future(self._adrain())
         try:
             # Each part keeps to its time unless the log itself hangs.
-            await asyncio.wait({draining}, timeout=2 * self.drain_seconds + _STOPPING)
+            await asyncio.wait({draining}, timeout=3 * self.drain_seconds + _STOPPING)
             if draining.done():
                 await draining
         finally:
@@ -354,6 +429,9 @@ class Lifetime:
         """Stop the workers, and do what waits for `drain_seconds` each."""
         if self.folding is not None:
             await self.folding.astop()
+        if self.extracting is not None:
+            await self.extracting.astop()
+            await self.extracting.afinish(self.drain_seconds)
         if self.outbox is not None:
             await self.outbox.astop()
             await self.outbox.adrain(self.drain_seconds, wait=False)

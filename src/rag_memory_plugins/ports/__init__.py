@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rag_memory_plugins.ports.facts import (
     Claim,
+    Entity,
     Fact,
     FactChange,
     FactDecision,
@@ -17,7 +18,10 @@ from rag_memory_plugins.ports.facts import (
     FactSource,
     FactStore,
     NewFact,
+    ReadingQueue,
+    Relation,
     Said,
+    Unread,
 )
 from rag_memory_plugins.ports.index import (
     Found,
@@ -50,6 +54,7 @@ __all__ = [
     "Claim",
     "Embedder",
     "Encoded",
+    "Entity",
     "Fact",
     "FactChange",
     "FactDecision",
@@ -67,6 +72,8 @@ __all__ = [
     "Pending",
     "Point",
     "Query",
+    "ReadingQueue",
+    "Relation",
     "RemovedPoint",
     "Reranker",
     "Said",
@@ -78,6 +85,7 @@ __all__ = [
     "Summarizer",
     "TokenCounter",
     "TokenEmbedder",
+    "Unread",
     "VectorIndex",
     "VectorStore",
 ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Claim",
+    "Entity",
     "Fact",
     "FactChange",
     "FactDecision",
@@ -23,7 +24,10 @@ __all__ = [
     "FactSource",
     "FactStore",
     "NewFact",
+    "ReadingQueue",
+    "Relation",
     "Said",
+    "Unread",
 ]
 
 Decision = Literal["ADD", "UPDATE", "NOOP", "CONFLICT"]
@@ -151,10 +155,28 @@ class FactChange:
 
 
 @dataclass(frozen=True)
+class Entity:
+    """What several names mean: the fullest name, all of them, and how many facts hold of it."""
+
+    name: str
+    names: tuple[str, ...]
+    facts: int
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A fact from the entity that it is about to the one that is its object."""
+
+    source: str
+    target: str
+    fact: Fact
+
+
+@dataclass(frozen=True)
 class FactQuery:
     """What is asked of a store of facts: those that hold at a moment.
 
-    `subject` and `predicate` are normal forms (`facts.values`), None for any. `found` are numbers of
+    `subject` is a name of an entity, `predicate` in any wording; None for any. `found` are numbers of
     statements, best first: only their slots are looked at, in that order. With `past`, what held
     before in these slots too. With `known_at`, as it was known then.
     """
@@ -167,6 +189,35 @@ class FactQuery:
     min_confidence: float = 0.8
     limit: int = 100
     past: bool = False
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A message that waits to be read, and where it stands in its store."""
+
+    namespace: Namespace
+    scope_id: int
+    seq: int
+    message: Message
+
+
+class ReadingQueue(Protocol):
+    """Messages that one reader has still to read facts out of, of all users."""
+
+    async def alease(self, limit: int, seconds: float) -> list[Unread]:
+        """Take up to `limit` messages, scopes in turn, for `seconds`."""
+
+    async def asettle(self, read: Sequence[Unread]) -> None:
+        """Take messages off the queue."""
+
+    async def arelease(self, unread: Sequence[Unread], seconds: float) -> None:
+        """Give messages back, to be taken again after `seconds`."""
+
+    async def abacklog(self) -> int:
+        """Messages of all users that wait to be read."""
+
+    async def arebuild(self) -> int:
+        """Erase what was read, and queue every message again; how many facts that were."""
 
 
 class FactStore(Protocol):
@@ -188,7 +239,15 @@ class FactStore(Protocol):
     async def ahistory(
         self, scope: Scope, subject: str | None, predicate: str | None, limit: int
     ) -> list[FactChange]:
-        """The last statements, in the order they were recorded; normal forms as in `FactQuery`."""
+        """The last statements about an entity, in the order they were recorded."""
+
+    async def aentities(self, scope: Scope, name: str | None, limit: int) -> list[Entity]:
+        """The entity that a name means, or with None all that facts hold of, most facts first."""
+
+    async def arelations(
+        self, scope: Scope, name: str | None, depth: int, at: datetime
+    ) -> list[Relation]:
+        """Facts between entities at a moment: up to `depth` steps from a name, or with None all."""
 
     async def aretract(self, scope: Scope, fact_id: str, now: datetime) -> tuple[str, int]:
         """Leave out every statement of a value; (id of the act, how many they were).

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, delete, exists, func, select, update
 
 from rag_memory_plugins.stores.fact_rows import refold_all
+from rag_memory_plugins.stores.naming import forget_names
 from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import fact_marks, fact_sources, fact_statements
 
@@ -59,17 +60,20 @@ def drop_statements(connection: Connection, seqs: Sequence[int]) -> int:
     """Forget statements whose texts are being erased, and fold what is left; how many they were."""
     count = 0
     changed: dict[int, set[bytes]] = {}
+    gone: dict[int, list[int]] = {}
     for some in in_batches(seqs):
-        query = select(_f.scope_id, _f.slot).where(_f.seq.in_(some))
+        query = select(_f.scope_id, _f.slot, _f.seq).where(_f.seq.in_(some))
         for row in connection.execute(query):
             changed.setdefault(row.scope_id, set()).add(bytes(row.slot))
+            gone.setdefault(row.scope_id, []).append(row.seq)
         if not changed:
             continue
         for table in (fact_sources, fact_marks, fact_statements):
-            gone = connection.execute(delete(table).where(table.c.seq.in_(some)))
-            count += gone.rowcount if table is fact_statements else 0
+            rows = connection.execute(delete(table).where(table.c.seq.in_(some))).rowcount
+            count += rows if table is fact_statements else 0
     for scope_id, slots in changed.items():
         refold_all(connection, scope_id, slots)
+        forget_names(connection, scope_id, gone[scope_id])
     return count
 
 

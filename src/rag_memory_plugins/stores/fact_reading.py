@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, bindparam, exists, literal, select
 
 from rag_memory_plugins.facts.fold import Held, fold, known_at
-from rag_memory_plugins.facts.values import same_value
+from rag_memory_plugins.facts.values import predicate_key, same_value
 from rag_memory_plugins.namespace import Scope
 from rag_memory_plugins.ports import Fact, FactChange, FactQuery, Said
 from rag_memory_plugins.stores.dialects import Numbers, one_of
@@ -23,6 +23,7 @@ from rag_memory_plugins.stores.fact_rows import (
     statements_of,
     told,
 )
+from rag_memory_plugins.stores.naming import PAIRS, meant
 from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import (
     fact_marks,
@@ -35,7 +36,7 @@ from rag_memory_plugins.stores.schema import (
     text_hash,
 )
 
-__all__ = ["beside", "changes", "held", "id_of", "ids_of", "outdated", "sources"]
+__all__ = ["beside", "changes", "facts_of", "held", "id_of", "ids_of", "outdated", "sources"]
 
 _MOST_SLOTS: Final = 200
 """Slots of a search that are looked at."""
@@ -105,20 +106,13 @@ def _now(
     if slots is not None:
         chosen.append(holds.c.slot.in_(slots))
     if asked.subject is not None:
-        chosen.append(holds.c.subject == text_hash(asked.subject))
+        chosen.append(holds.c.subject == meant(connection, scope_id, asked.subject))
     if asked.predicate is not None:
-        chosen.append(holds.c.predicate == text_hash(asked.predicate))
+        chosen.append(holds.c.predicate == _predicate(asked.predicate))
+    else:
+        chosen.append(holds.c.predicate.not_in(list(PAIRS)))  # they are about names
     return [
-        _Hold(
-            bytes(row.slot),
-            row.seq,
-            row.from_us,
-            row.to_us,
-            row.ended_by,
-            row.confidence,
-            tuple(json.loads(row.statements)),
-            bool(row.rivals),
-        )
+        _read(row, rivals=bool(row.rivals))
         for query in (_OPEN, _ENDING, *([_ENDED] if asked.past and slots is not None else []))
         for row in connection.execute(query.where(*chosen), values)
     ]
@@ -133,9 +127,9 @@ def _known(
     if slots is not None:
         query = query.where(_f.slot.in_(slots))
     if asked.subject is not None:
-        query = query.where(_f.subject == text_hash(asked.subject))
+        query = query.where(_f.subject == meant(connection, scope_id, asked.subject))
     if asked.predicate is not None:
-        query = query.where(_f.predicate == text_hash(asked.predicate))
+        query = query.where(_f.predicate == _predicate(asked.predicate))
     rows = connection.execute(query).all()
     undone = _undone(connection, [row.seq for row in rows], micros(asked.known_at))
     of_slot: dict[bytes, list[Row[Any]]] = {}
@@ -152,6 +146,28 @@ def _known(
             if each.confidence >= asked.min_confidence
         ]
     return found
+
+
+def _predicate(text: str) -> bytes:
+    return text_hash(predicate_key(text))
+
+
+def _read(row: Row[Any], *, rivals: bool) -> _Hold:
+    return _Hold(
+        bytes(row.slot),
+        row.seq,
+        row.from_us,
+        row.to_us,
+        row.ended_by,
+        row.confidence,
+        tuple(json.loads(row.statements)),
+        rivals,
+    )
+
+
+def facts_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[Fact]:
+    """The facts of rows of `holds`."""
+    return _facts(connection, [_read(row, rivals=False) for row in rows])
 
 
 def _hold_of(slot: bytes, held: Held, *, rivals: bool) -> _Hold:
@@ -216,9 +232,10 @@ def changes(
 ) -> list[FactChange]:
     """The last statements, in the order they were recorded."""
     query = _STATED.where(_f.scope_id == scope_id)
-    for column, text in ((_f.subject, subject), (_f.predicate, predicate)):
-        if text is not None:
-            query = query.where(column == text_hash(text))
+    if subject is not None:
+        query = query.where(_f.subject == meant(connection, scope_id, subject))
+    if predicate is not None:
+        query = query.where(_f.predicate == _predicate(predicate))
     last_first = (_f.recorded_us.desc(), _f.said.desc(), _f.seq.desc())
     rows = connection.execute(query.order_by(*last_first).limit(limit)).all()[::-1]
     said_in = sources(connection, [row.seq for row in rows])

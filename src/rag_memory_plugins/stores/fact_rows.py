@@ -9,14 +9,14 @@ statements of its slot come to.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from rag_memory_plugins.facts.fold import Decided, Held, Line, Statement, fold
-from rag_memory_plugins.facts.values import normal, predicate_key, same_value, subject_key
+from rag_memory_plugins.facts.values import normal, predicate_key, same_value
 from rag_memory_plugins.ports import Claim, NewFact
 from rag_memory_plugins.ports.facts import Decision
 from rag_memory_plugins.stores.dialects import Numbers, one_of
@@ -31,8 +31,10 @@ from rag_memory_plugins.types import Message
 
 __all__ = [
     "CORRECTS",
+    "EXTRACTED",
     "MANY",
     "NEGATED",
+    "claim_of",
     "decide",
     "decision_of",
     "message_of_fact",
@@ -45,7 +47,7 @@ __all__ = [
     "told",
 ]
 
-NEGATED, CORRECTS, MANY = 1, 2, 4
+NEGATED, CORRECTS, MANY, EXTRACTED = 1, 2, 4, 8  # the last is the largest: see `reading.py`
 _DECISIONS: Final[tuple[Decision, ...]] = ("ADD", "UPDATE", "NOOP", "CONFLICT")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -92,12 +94,18 @@ def told(extra: str) -> dict[str, Any]:
     return dict(json.loads(extra)["metadata"]["fact"])
 
 
-def slot_of(claim: Claim) -> tuple[bytes, bytes, bytes]:
-    """(slot, subject, predicate) as hashes: of many values each has a slot of its own."""
-    subject, predicate = subject_key(claim.subject), predicate_key(claim.predicate)
+def claim_of(stated: Mapping[str, Any]) -> Claim:
+    """What was stated, as far as a slot hangs on it."""
+    many = bool(stated.get("many"))
+    return Claim(stated["subject"], stated["predicate"], stated["object"], many=many)
+
+
+def slot_of(claim: Claim, entity: bytes) -> tuple[bytes, bytes, bytes]:
+    """(slot, entity, predicate) as hashes: of many values each has a slot of its own."""
+    predicate = predicate_key(claim.predicate)
     value = normal(claim.object) if claim.many else ""
-    slot = text_hash(json.dumps([subject, predicate, claim.many, value]))
-    return slot, text_hash(subject), text_hash(predicate)
+    slot = text_hash(json.dumps([entity.hex(), predicate, claim.many, value]))
+    return slot, entity, text_hash(predicate)
 
 
 def decide(connection: Connection, scope_id: int, row: dict[str, Any], said: Statement) -> Decided:

@@ -22,7 +22,17 @@ from sqlalchemy import Connection, Row, bindparam, insert, literal, select, upda
 from rag_memory_plugins.errors import InvalidInput, MessageConflict
 from rag_memory_plugins.facts.fold import Statement
 from rag_memory_plugins.namespace import Namespace, Scope
-from rag_memory_plugins.ports import Fact, FactChange, FactDecision, FactQuery, NewFact, Said
+from rag_memory_plugins.ports import (
+    Entity,
+    Fact,
+    FactChange,
+    FactDecision,
+    FactQuery,
+    NewFact,
+    Relation,
+    Said,
+)
+from rag_memory_plugins.stores import relating
 from rag_memory_plugins.stores.appending import ensure_place, insert_messages
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.fact_reading import (
@@ -35,6 +45,7 @@ from rag_memory_plugins.stores.fact_reading import (
 )
 from rag_memory_plugins.stores.fact_rows import (
     CORRECTS,
+    EXTRACTED,
     MANY,
     NEGATED,
     decide,
@@ -45,6 +56,7 @@ from rag_memory_plugins.stores.fact_rows import (
     refold_all,
     slot_of,
 )
+from rag_memory_plugins.stores.naming import entity_of, is_pair, key_of, pairs_changed
 from rag_memory_plugins.stores.rows import in_batches, keyword_row
 from rag_memory_plugins.stores.schema import (
     ACTIVE,
@@ -104,6 +116,20 @@ class SqlFacts:
 
         return await self.database.aread(unit, scope)
 
+    async def aentities(self, scope: Scope, name: str | None, limit: int) -> list[Entity]:
+        """The entity that a name means, or all that facts hold of, most facts first."""
+        return await self.database.aread(
+            lambda connection: relating.entities(connection, scope, name, limit), scope
+        )
+
+    async def arelations(
+        self, scope: Scope, name: str | None, depth: int, at: datetime
+    ) -> list[Relation]:
+        """Facts between entities at a moment; see `ports.FactStore`."""
+        return await self.database.aread(
+            lambda connection: relating.relations(connection, scope, name, depth, at), scope
+        )
+
     async def aretract(self, scope: Scope, fact_id: str, now: datetime) -> tuple[str, int]:
         """Leave out every statement of a value; see `ports.FactStore`."""
 
@@ -122,6 +148,7 @@ class SqlFacts:
             act = f"act-{uuid.uuid4().hex}"
             _mark(connection, act, [each.seq for each in found], now, undone=True)
             refold_all(connection, scope_id, [bytes(each.slot) for each in found])
+            pairs_changed(connection, scope_id, [each.seq for each in found])
             return act, len(found)
 
         return await self.database.awrite(unit, scope)
@@ -148,9 +175,11 @@ class SqlFacts:
                     raise InvalidInput("act", act, "it was undone before")
                 _mark(connection, act, [row.seq], now, undone=True)
                 refold_all(connection, scope_id, [bytes(row.slot)])
+                pairs_changed(connection, scope_id, [row.seq])
                 return 1
             _mark(connection, act, [each.seq for each in found], now, undone=False)
             refold_all(connection, scope_id, [bytes(each.slot) for each in found])
+            pairs_changed(connection, scope_id, [each.seq for each in found])
             return len(found)
 
         return await self.database.awrite(unit, scope)
@@ -197,7 +226,8 @@ def _state(
     at = {"scope_id": scope_id, "session_id": session_id}
     connection.execute(_INSERT_KEYWORDS, {"seq": seq, **at, **keyword})
     connection.execute(_INSERT_OUTBOX, {"s": seq, "scope": scope_id})
-    values = _row(fact, {**at, "seq": seq, "session_id": said_in}, sources)
+    entity = entity_of(connection, scope_id, fact.claim, seq)
+    values = _row(fact, {**at, "seq": seq, "session_id": said_in}, entity, sources)
     connection.execute(_INSERT_STATEMENT, values)
     numbers = tuple(sorted(sources))
     if numbers:
@@ -217,29 +247,36 @@ def _state(
         values["said"],
     )
     decided = decide(connection, scope_id, values, statement)
+    if is_pair(values["predicate"]):
+        pairs_changed(connection, scope_id, [seq])
     gave_way = ids_of(connection, decided.over)
     return FactDecision(fact.id, decided.decision, decided.reason, tuple(gave_way.values()))
 
 
-def _row(fact: NewFact, place: dict[str, int], sources: dict[int, int]) -> dict[str, Any]:
+def _row(
+    fact: NewFact, place: dict[str, int], entity: bytes, sources: dict[int, int]
+) -> dict[str, Any]:
     """The columns of a statement that is not decided on; it holds from when it was first said."""
     claim = fact.claim
-    slot, subject, predicate = slot_of(claim)
+    slot, subject, predicate = slot_of(claim, entity)
     recorded, since = micros(fact.recorded_at), min(sources.values(), default=None)
     if claim.valid_from is not None:
         since = micros(claim.valid_from)
     flags = NEGATED * claim.negated + CORRECTS * claim.corrects + MANY * claim.many
+    extracted = fact.by == "extracted"
     return {
         **place,
         "slot": slot,
         "subject": subject,
         "predicate": predicate,
+        "name": key_of(claim.subject),
+        "object": key_of(claim.object),
         "recorded_us": recorded,
-        "said": min(sources, default=0) if fact.by == "extracted" else 0,
+        "said": min(sources, default=0) if extracted else 0,
         "from_us": recorded if since is None else since,
         "to_us": None if claim.valid_to is None else micros(claim.valid_to),
         "confidence": claim.confidence,
-        "flags": flags,
+        "flags": flags + EXTRACTED * extracted,
         "decision": 0,
         "reason": "",
         "over": "[]",

@@ -19,7 +19,9 @@ from rag_memory_plugins.stores.schema import (
     archive_ends,
     archived,
     calibrations,
+    fact_blocks,
     fact_marks,
+    fact_names,
     fact_sources,
     fact_statements,
     folds,
@@ -66,7 +68,7 @@ __all__ = [
 COPIED: Final[tuple[Table, ...]] = (
     scopes, sessions, messages, message_sizes, session_sizes, keywords, items, paths, pins,
     archived, archive_ends, calibrations, summaries, folds,
-    fact_statements, fact_sources, fact_marks, holds,
+    fact_statements, fact_sources, fact_marks, fact_names, fact_blocks, holds,
 )  # fmt: skip
 """Every row of these, in this order: policies of the later ones look at the earlier ones."""
 OF_INDEX: Final[tuple[Table, ...]] = (indexes, vectors, tokens)

@@ -49,7 +49,9 @@ __all__ = [
     "archive_ends",
     "archived",
     "calibrations",
+    "fact_blocks",
     "fact_marks",
+    "fact_names",
     "fact_sources",
     "fact_statements",
     "folds",
@@ -309,6 +311,8 @@ mirror_removals: Final = _table(
 )
 # What was stated, beside its text, which is a message of the scope of facts: see `stores/facts.py`.
 # `slot`, `subject` and `predicate` are hashes; `said` is the message it was read out of, 0 for none.
+# `name` and `object` are hashes of the subject and the object as they were stated; `subject` is the
+# entity that the name means.
 fact_statements: Final = Table(
     "fact_statements",
     metadata,
@@ -318,6 +322,8 @@ fact_statements: Final = Table(
     Column("slot", LargeBinary, nullable=False),
     Column("subject", LargeBinary, nullable=False),
     Column("predicate", LargeBinary, nullable=False),
+    Column("name", LargeBinary, nullable=False),
+    Column("object", LargeBinary, nullable=False),
     Column("recorded_us", Number, nullable=False),
     Column("said", Number, nullable=False),
     Column("from_us", Number, nullable=False),
@@ -331,7 +337,33 @@ fact_statements: Final = Table(
     Column("undone", Number, nullable=False, default=0),
     Index("fact_statements_slot", "scope_id", "slot", "recorded_us", "said", "seq"),
     Index("fact_statements_subject", "scope_id", "subject"),
+    Index("fact_statements_predicate", "scope_id", "predicate"),
+    Index("fact_statements_name", "scope_id", "name"),
+    Index("fact_statements_object", "scope_id", "object"),
     Index("fact_statements_session", "session_id"),
+)
+# Names and the entity that each means, as hashes; `seq` is a statement that has the name as its
+# subject, or, where `in_object`, as its object.
+fact_names: Final = _table(
+    "fact_names",
+    Column("scope_id", Number, nullable=False),
+    Column("name", LargeBinary, nullable=False),
+    Column("entity", LargeBinary, nullable=False),
+    Column("seq", Number, nullable=False),
+    Column("in_object", Number, nullable=False),
+    UniqueConstraint("scope_id", "name"),
+    Index("fact_names_entity", "scope_id", "entity"),
+    Index("fact_names_seq", "seq"),
+)
+# Names that share none of these cannot mean one entity.
+fact_blocks: Final = Table(
+    "fact_blocks",
+    metadata,
+    Column("scope_id", Number, primary_key=True, autoincrement=False),
+    Column("block", LargeBinary, primary_key=True),
+    Column("name_id", Number, primary_key=True, autoincrement=False),
+    Index("fact_blocks_name", "name_id"),
+    sqlite_with_rowid=False,
 )
 fact_sources: Final = Table(
     "fact_sources",

@@ -413,7 +413,11 @@ def _health(connection: Connection) -> tuple[dict[str, object], list[str]]:
             f"{counts['messages']} messages but {counts['keywords']} keyword rows; "
             "run `rag-memory rebuild`"
         )
-    rows = connection.execute(select(indexes.c.fingerprint, indexes.c.active)).all()
+    rows = connection.execute(
+        select(indexes.c.fingerprint, indexes.c.active, indexes.c.dimension)
+    ).all()
     states = {ACTIVE: "active", FILLED: "being filled"}
-    embedders = {row.fingerprint: states.get(row.active, "replaced") for row in rows}
+    embedders = {
+        row.fingerprint: states.get(row.active, "replaced") for row in rows if row.dimension
+    }
     return {"rows": counts, "embedders": embedders}, problems

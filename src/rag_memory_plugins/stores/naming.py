@@ -1,0 +1,337 @@
+"""Which entity a name means among a user's facts, kept up to date as names come and go.
+
+```text
+name new    -> its row and blocks -> names that share a block, through others too -> `resolved`
+changed     -> rows of names, slots of their statements -> folded again
+merged      -> a statement "same as" of the user's, or "different from": counted in like names
+```
+
+What a name means is a function of the set of names (`facts/naming.py`), so it does not matter in
+which order they came, and a name that goes leaves the others as if it had never been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from rag_memory_plugins.facts.naming import blocks, resolved
+from rag_memory_plugins.facts.values import predicate_key, subject_key
+from rag_memory_plugins.ports import Claim
+from rag_memory_plugins.stores.dialects import Numbers, one_of, upsert
+from rag_memory_plugins.stores.fact_rows import EXTRACTED, claim_of, refold_all, slot_of, told
+from rag_memory_plugins.stores.rows import in_batches
+from rag_memory_plugins.stores.schema import (
+    fact_blocks,
+    fact_names,
+    fact_statements,
+    messages,
+    text_hash,
+)
+
+__all__ = [
+    "APART",
+    "PAIRS",
+    "SAME",
+    "entity_of",
+    "forget_names",
+    "is_pair",
+    "key_of",
+    "meant",
+    "pairs_changed",
+]
+
+SAME: Final = "same as"
+APART: Final = "different from"
+PAIRS: Final = {text_hash(predicate_key(each)): each for each in (SAME, APART)}
+_COMMON: Final = 64
+"""Names that share a block at most: what more share tells none of them apart."""
+_MOST: Final = 400
+"""Names looked at for one; where more hang together, those that are two steps away at most."""
+_LONGEST: Final = 80
+_WORDS: Final = 5
+
+
+@dataclass
+class _Name:
+    """A name as it is stored, with its text."""
+
+    id: int
+    name: bytes
+    entity: bytes
+    text: str
+
+
+def key_of(text: str) -> bytes:
+    """What a name is stored under."""
+    return text_hash(subject_key(text))
+
+
+def is_pair(predicate: bytes) -> bool:
+    """Whether a predicate says of two names that they mean one entity, or two."""
+    return bytes(predicate) in PAIRS
+
+
+def entity_of(connection: Connection, scope_id: int, claim: Claim, seq: int) -> bytes:
+    """The entity that a statement is about; its names are known from now on."""
+    name = key_of(claim.subject)
+    found = _entity(connection, scope_id, name)
+    new = []
+    if found is None:
+        new.append(_add(connection, scope_id, claim.subject, seq, in_object=False))
+    pair = is_pair(text_hash(predicate_key(claim.predicate)))
+    if (pair or _is_name(claim.object)) and _entity(
+        connection, scope_id, key_of(claim.object)
+    ) is None:
+        new.append(_add(connection, scope_id, claim.object, seq, in_object=True))
+    if new:
+        _resolve(connection, scope_id, new)
+        found = _entity(connection, scope_id, name)
+    assert found is not None  # it was added
+    return found
+
+
+def pairs_changed(connection: Connection, scope_id: int, seqs: Iterable[int]) -> None:
+    """What users said of two names has changed: look at them again."""
+    keys: set[bytes] = set()
+    for some in in_batches(list(seqs)):
+        query = select(_f.name, _f.object).where(_f.seq.in_(some), _f.predicate.in_(list(PAIRS)))
+        for row in connection.execute(query):
+            keys |= {bytes(row.name), bytes(row.object)}
+    _again(connection, scope_id, keys)
+
+
+def meant(connection: Connection, scope_id: int, text: str) -> bytes | None:
+    """The entity that a name in a question means; None for one that nobody is known by."""
+    found = _entity(connection, scope_id, key_of(text))
+    if found is not None:
+        return found
+    near = _near(connection, scope_id, _sharing(connection, scope_id, blocks(text)))
+    if not near:
+        return None
+    shown = {each.text: each for each in near.values()}
+    means = resolved([*shown, text], **_pairs(connection, scope_id))[text]
+    return shown[means].entity if means in shown and means != text else None
+
+
+def forget_names(connection: Connection, scope_id: int, seqs: Collection[int]) -> None:
+    """Statements were forgotten: names that no other one has go with them."""
+    gone: list[int] = []
+    again: set[bytes] = set()
+    for some in in_batches(list(seqs)):
+        query = select(fact_names).where(fact_names.c.seq.in_(some))
+        for row in connection.execute(query).all():
+            other = connection.execute(_ANOTHER, {"scope": scope_id, "name": row.name}).first()
+            if other is not None:
+                at = {"seq": other.seq, "in_object": int(bytes(other.name) != bytes(row.name))}
+                connection.execute(update(fact_names).where(fact_names.c.id == row.id).values(**at))
+                again.add(bytes(row.name))  # it may be written another way there
+                continue
+            gone.append(row.id)
+            around = _sharing(connection, scope_id, (), [row.id])
+            again |= {each.name for each in _names(connection, around).values()}
+    for some in in_batches(gone):
+        connection.execute(delete(fact_blocks).where(fact_blocks.c.name_id.in_(some)))
+        connection.execute(delete(fact_names).where(fact_names.c.id.in_(some)))
+    _again(connection, scope_id, again)
+
+
+def _again(connection: Connection, scope_id: int, keys: Collection[bytes]) -> None:
+    found: list[int] = []
+    for some in in_batches(sorted(keys)):
+        query = select(fact_names.c.id).where(
+            fact_names.c.scope_id == scope_id, fact_names.c.name.in_(some)
+        )
+        found += connection.execute(query).scalars()
+    if found:
+        _resolve(connection, scope_id, found)
+
+
+def _is_name(text: str) -> bool:
+    """Whether an object may be an entity: a few words, one of them with a capital."""
+    parts = text.split()
+    if not 0 < len(parts) <= _WORDS or len(text) > _LONGEST:
+        return False
+    return any(part[0].isupper() and any(map(str.isalpha, part)) for part in parts)
+
+
+def _entity(connection: Connection, scope_id: int, name: bytes) -> bytes | None:
+    found = connection.execute(_ENTITY, {"scope": scope_id, "name": name}).scalar_one_or_none()
+    return None if found is None else bytes(found)
+
+
+def _add(connection: Connection, scope_id: int, text: str, seq: int, *, in_object: bool) -> int:
+    """A new name, which means itself until it is looked at; its number."""
+    name = key_of(text)
+    row = {"scope_id": scope_id, "name": name, "entity": name, "seq": seq}
+    result = connection.execute(insert(fact_names), {**row, "in_object": int(in_object)})
+    key = result.inserted_primary_key
+    assert key is not None  # a single insert always has one
+    number = int(key[0])
+    rows = [
+        {"scope_id": scope_id, "block": text_hash(block), "name_id": number}
+        for block in sorted(blocks(text))
+    ]
+    if rows:
+        connection.execute(upsert(fact_blocks).on_conflict_do_nothing(), rows)
+    return number
+
+
+def _resolve(connection: Connection, scope_id: int, ids: Collection[int]) -> None:
+    """Find out what these names and all that hang together with them mean; move what changed."""
+    near = _near(connection, scope_id, ids)
+    means = resolved([each.text for each in near.values()], **_pairs(connection, scope_id))
+    changed = [
+        replace(each, entity=entity)
+        for each in near.values()
+        if (entity := key_of(means[each.text])) != each.entity
+    ]
+    if not changed:
+        return
+    connection.execute(_MEANS, [{"n": each.id, "entity": each.entity} for each in changed])
+    touched: set[bytes] = set()
+    for each in changed:
+        touched |= _move(connection, scope_id, each)
+    refold_all(connection, scope_id, touched)
+
+
+def _move(connection: Connection, scope_id: int, name: _Name) -> set[bytes]:
+    """Put a name's statements into the slots of its entity; the slots that this changed."""
+    rows, touched = [], set()
+    for row in connection.execute(_OF_NAME, {"scope": scope_id, "name": name.name}):
+        slot, subject, _ = slot_of(claim_of(told(row.extra)), name.entity)
+        if slot != bytes(row.slot):
+            touched |= {bytes(row.slot), slot}
+            rows.append({"s": row.seq, "slot": slot, "subject": subject})
+    if rows:
+        connection.execute(_MOVED, rows)
+    return touched
+
+
+def _near(connection: Connection, scope_id: int, ids: Collection[int]) -> dict[int, _Name]:
+    """These names and those that hang together with them by blocks, or by what users said."""
+    known, last = set(ids), set(ids)
+    for step in range(_MOST):
+        following = set(_sharing(connection, scope_id, (), last)) - known
+        if step == 0:
+            following |= _paired(connection, scope_id) - known
+        if not following or (step > 1 and len(known) + len(following) > _MOST):
+            break
+        known |= following
+        last = following
+    return _names(connection, known)
+
+
+def _paired(connection: Connection, scope_id: int) -> set[int]:
+    """Names of which users said what they mean: few, and any of them may hang together."""
+    said = {
+        bytes(name)
+        for row in connection.execute(_SAID, {"scope": scope_id, "pairs": list(PAIRS)})
+        for name in (row.name, row.object)
+    }
+    found: set[int] = set()
+    for some in in_batches(sorted(said)):
+        query = select(fact_names.c.id).where(
+            fact_names.c.scope_id == scope_id, fact_names.c.name.in_(some)
+        )
+        found |= set(connection.execute(query).scalars())
+    return found
+
+
+def _sharing(
+    connection: Connection, scope_id: int, keys: Iterable[str], ids: Collection[int] = ()
+) -> list[int]:
+    """Numbers of the names that are in these blocks, or in a block of these names."""
+    found = [text_hash(key) for key in keys]
+    if ids:
+        of_names = select(fact_blocks.c.block).where(
+            one_of(fact_blocks.c.name_id, bindparam("ids", type_=Numbers))
+        )
+        rows = connection.execute(of_names.distinct(), {"ids": list(ids)}).scalars()
+        found += [bytes(row) for row in rows]
+    near: set[int] = set()
+    for some in in_batches(sorted(set(found))):
+        inside = (fact_blocks.c.scope_id == scope_id) & fact_blocks.c.block.in_(some)
+        rare = select(fact_blocks.c.block).where(inside).group_by(fact_blocks.c.block)
+        rare = rare.having(func.count() <= _COMMON)
+        query = select(fact_blocks.c.name_id).where(inside, fact_blocks.c.block.in_(rare))
+        near |= set(connection.execute(query).scalars())
+    return sorted(near)
+
+
+def _names(connection: Connection, ids: Collection[int]) -> dict[int, _Name]:
+    rows = connection.execute(_TEXTS, {"ids": sorted(ids)})
+    found = {}
+    for row in rows:
+        stated = told(row.extra)
+        text = stated["object" if row.in_object else "subject"]
+        found[row.id] = _Name(row.id, bytes(row.name), bytes(row.entity), text)
+    return found
+
+
+def _pairs(connection: Connection, scope_id: int) -> dict[str, list[tuple[str, str]]]:
+    """What users said of pairs of names, as `resolved` takes it."""
+    found: dict[str, list[tuple[str, str]]] = {SAME: [], APART: []}
+    spelt = {}
+    for row in connection.execute(_SAID, {"scope": scope_id, "pairs": list(PAIRS)}).all():
+        for name in (row.name, row.object):
+            spelt[bytes(name)] = ""
+        found[PAIRS[bytes(row.predicate)]].append((bytes(row.name), bytes(row.object)))  # type: ignore[arg-type]
+    ids: list[int] = []
+    for some in in_batches(sorted(spelt)):
+        query = select(fact_names.c.id).where(
+            fact_names.c.scope_id == scope_id, fact_names.c.name.in_(some)
+        )
+        ids += connection.execute(query).scalars()
+    spelt |= {each.name: each.text for each in _names(connection, ids).values()}
+    told_of: dict[str, list[tuple[str, str]]] = {}
+    for option, said in (("together", SAME), ("apart", APART)):
+        told_of[option] = [
+            (spelt[one], spelt[other])  # type: ignore[index]
+            for one, other in found[said]
+            if spelt[one] and spelt[other]  # type: ignore[index]
+        ]
+    return told_of
+
+
+_f = fact_statements.c
+_ENTITY: Final = select(fact_names.c.entity).where(
+    fact_names.c.scope_id == bindparam("scope"), fact_names.c.name == bindparam("name")
+)
+_ANOTHER: Final[Any] = (
+    select(_f.seq, _f.name)
+    .where(
+        _f.scope_id == bindparam("scope"),
+        (_f.name == bindparam("name")) | (_f.object == bindparam("name")),
+    )
+    .order_by(_f.seq)
+    .limit(1)
+)
+_TEXTS: Final = (
+    select(fact_names, messages.c.extra)
+    .join(messages, messages.c.seq == fact_names.c.seq)
+    .where(one_of(fact_names.c.id, bindparam("ids", type_=Numbers)))
+)
+_OF_NAME: Final = (
+    select(_f.seq, _f.slot, messages.c.extra)
+    .join(messages, messages.c.seq == _f.seq)
+    .where(_f.scope_id == bindparam("scope"), _f.name == bindparam("name"))
+)
+# Only what a user or a tool stated: what was read in a message merges nobody.
+_SAID: Final = select(_f.name, _f.object, _f.predicate).where(
+    _f.scope_id == bindparam("scope"),
+    _f.predicate.in_(bindparam("pairs", expanding=True)),
+    _f.undone == 0,
+    _f.flags < EXTRACTED,
+)
+_MEANS: Final = (
+    update(fact_names).where(fact_names.c.id == bindparam("n")).values(entity=bindparam("entity"))
+)
+_MOVED: Final = (
+    update(fact_statements)
+    .where(_f.seq == bindparam("s"))
+    .values(slot=bindparam("slot"), subject=bindparam("subject"))
+)
