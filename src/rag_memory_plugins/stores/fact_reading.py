@@ -70,6 +70,8 @@ def id_of(connection: Connection, scope: Scope) -> int | None:
 
 def ids_of(connection: Connection, seqs: Collection[int]) -> dict[int, str]:
     """Ids of statements by their numbers, in the order given; those that are erased left out."""
+    if not seqs:
+        return {}
     found = {row.seq: row.id for row in connection.execute(_IDS, {"seqs": list(seqs)})}
     return {seq: found[seq] for seq in seqs if seq in found}
 

@@ -12,7 +12,7 @@ which order they came, and a name that goes leaves the others as if it had never
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -65,6 +65,15 @@ class _Name:
     text: str
 
 
+@dataclass(frozen=True)
+class _Said:
+    """That two names, as hashes, mean one entity or two."""
+
+    one: bytes
+    how: str
+    other: bytes
+
+
 def key_of(text: str) -> bytes:
     """What a name is stored under."""
     return text_hash(subject_key(text))
@@ -109,11 +118,13 @@ def meant(connection: Connection, scope_id: int, text: str) -> bytes | None:
     found = _entity(connection, scope_id, key_of(text))
     if found is not None:
         return found
-    near = _near(connection, scope_id, _sharing(connection, scope_id, blocks(text)))
-    if not near:
+    sharing = _sharing(connection, scope_id, blocks(text))
+    if not sharing:
         return None
+    said = _told(connection, scope_id)
+    near = _near(connection, scope_id, sharing, said)
     shown = {each.text: each for each in near.values()}
-    means = resolved([*shown, text], **_pairs(connection, scope_id))[text]
+    means = _means(near, said, text)[text]
     return shown[means].entity if means in shown and means != text else None
 
 
@@ -140,12 +151,7 @@ def forget_names(connection: Connection, scope_id: int, seqs: Collection[int]) -
 
 
 def _again(connection: Connection, scope_id: int, keys: Collection[bytes]) -> None:
-    found: list[int] = []
-    for some in in_batches(sorted(keys)):
-        query = select(fact_names.c.id).where(
-            fact_names.c.scope_id == scope_id, fact_names.c.name.in_(some)
-        )
-        found += connection.execute(query).scalars()
+    found = _numbers(connection, scope_id, keys)
     if found:
         _resolve(connection, scope_id, found)
 
@@ -182,8 +188,9 @@ def _add(connection: Connection, scope_id: int, text: str, seq: int, *, in_objec
 
 def _resolve(connection: Connection, scope_id: int, ids: Collection[int]) -> None:
     """Find out what these names and all that hang together with them mean; move what changed."""
-    near = _near(connection, scope_id, ids)
-    means = resolved([each.text for each in near.values()], **_pairs(connection, scope_id))
+    said = _told(connection, scope_id)
+    near = _near(connection, scope_id, ids, said)
+    means = _means(near, said)
     changed = [
         replace(each, entity=entity)
         for each in near.values()
@@ -191,7 +198,7 @@ def _resolve(connection: Connection, scope_id: int, ids: Collection[int]) -> Non
     ]
     if not changed:
         return
-    connection.execute(_MEANS, [{"n": each.id, "entity": each.entity} for each in changed])
+    connection.execute(_MEANT, [{"n": each.id, "entity": each.entity} for each in changed])
     touched: set[bytes] = set()
     for each in changed:
         touched |= _move(connection, scope_id, each)
@@ -211,13 +218,16 @@ def _move(connection: Connection, scope_id: int, name: _Name) -> set[bytes]:
     return touched
 
 
-def _near(connection: Connection, scope_id: int, ids: Collection[int]) -> dict[int, _Name]:
+def _near(
+    connection: Connection, scope_id: int, ids: Collection[int], said: Collection[_Said]
+) -> dict[int, _Name]:
     """These names and those that hang together with them by blocks, or by what users said."""
-    known, last = set(ids), set(ids)
+    # Of what users said any name may hang together with these: it is little.
+    named = {name for each in said for name in (each.one, each.other)}
+    known = set(ids) | set(_numbers(connection, scope_id, named))
+    last = set(known)
     for step in range(_MOST):
         following = set(_sharing(connection, scope_id, (), last)) - known
-        if step == 0:
-            following |= _paired(connection, scope_id) - known
         if not following or (step > 1 and len(known) + len(following) > _MOST):
             break
         known |= following
@@ -225,20 +235,30 @@ def _near(connection: Connection, scope_id: int, ids: Collection[int]) -> dict[i
     return _names(connection, known)
 
 
-def _paired(connection: Connection, scope_id: int) -> set[int]:
-    """Names of which users said what they mean: few, and any of them may hang together."""
-    said = {
-        bytes(name)
-        for row in connection.execute(_SAID, {"scope": scope_id, "pairs": list(PAIRS)})
-        for name in (row.name, row.object)
-    }
-    found: set[int] = set()
-    for some in in_batches(sorted(said)):
+def _told(connection: Connection, scope_id: int) -> list[_Said]:
+    """What the user said of pairs of names."""
+    rows = connection.execute(_SAID, {"scope": scope_id, "pairs": list(PAIRS)})
+    return [_Said(bytes(row.name), PAIRS[bytes(row.predicate)], bytes(row.object)) for row in rows]
+
+
+def _numbers(connection: Connection, scope_id: int, names: Collection[bytes]) -> list[int]:
+    found: list[int] = []
+    for some in in_batches(sorted(names)):
         query = select(fact_names.c.id).where(
             fact_names.c.scope_id == scope_id, fact_names.c.name.in_(some)
         )
-        found |= set(connection.execute(query).scalars())
+        found += connection.execute(query).scalars()
     return found
+
+
+def _means(near: Mapping[int, _Name], said: Collection[_Said], *more: str) -> dict[str, str]:
+    """What each name means, by its text, and `more` names too."""
+    spelt = {each.name: each.text for each in near.values()}
+    pairs: dict[str, list[tuple[str, str]]] = {SAME: [], APART: []}
+    for each in said:
+        if each.one in spelt and each.other in spelt:
+            pairs[each.how].append((spelt[each.one], spelt[each.other]))
+    return resolved([*spelt.values(), *more], together=pairs[SAME], apart=pairs[APART])
 
 
 def _sharing(
@@ -272,31 +292,6 @@ def _names(connection: Connection, ids: Collection[int]) -> dict[int, _Name]:
     return found
 
 
-def _pairs(connection: Connection, scope_id: int) -> dict[str, list[tuple[str, str]]]:
-    """What users said of pairs of names, as `resolved` takes it."""
-    found: dict[str, list[tuple[str, str]]] = {SAME: [], APART: []}
-    spelt = {}
-    for row in connection.execute(_SAID, {"scope": scope_id, "pairs": list(PAIRS)}).all():
-        for name in (row.name, row.object):
-            spelt[bytes(name)] = ""
-        found[PAIRS[bytes(row.predicate)]].append((bytes(row.name), bytes(row.object)))  # type: ignore[arg-type]
-    ids: list[int] = []
-    for some in in_batches(sorted(spelt)):
-        query = select(fact_names.c.id).where(
-            fact_names.c.scope_id == scope_id, fact_names.c.name.in_(some)
-        )
-        ids += connection.execute(query).scalars()
-    spelt |= {each.name: each.text for each in _names(connection, ids).values()}
-    told_of: dict[str, list[tuple[str, str]]] = {}
-    for option, said in (("together", SAME), ("apart", APART)):
-        told_of[option] = [
-            (spelt[one], spelt[other])  # type: ignore[index]
-            for one, other in found[said]
-            if spelt[one] and spelt[other]  # type: ignore[index]
-        ]
-    return told_of
-
-
 _f = fact_statements.c
 _ENTITY: Final = select(fact_names.c.entity).where(
     fact_names.c.scope_id == bindparam("scope"), fact_names.c.name == bindparam("name")
@@ -327,7 +322,7 @@ _SAID: Final = select(_f.name, _f.object, _f.predicate).where(
     _f.undone == 0,
     _f.flags < EXTRACTED,
 )
-_MEANS: Final = (
+_MEANT: Final = (
     update(fact_names).where(fact_names.c.id == bindparam("n")).values(entity=bindparam("entity"))
 )
 _MOVED: Final = (
