@@ -25,8 +25,8 @@ RELEVANT: Final = 16
 _PAST: Final = re.compile(
     r"\b(?:was|were|did|had|used\s+to|before|previous(?:ly)?|former(?:ly)?|earlier|original(?:ly)?"
     r"|initial(?:ly)?|back\s+then|ago|until|no\s+longer|any\s?more|chang(?:ed?|es)|histor(?:y|ical)"
-    r"|last\s+(?:week|month|year|spring|summer|autumn|fall|winter|time)|(?:19|20)\d\d|old|past"
-    r"|first|at\s+(?:that|the)\s+time|switched|moved)\b",
+    r"|last\s+(?:week|month|year|spring|summer|autumn|fall|winter|time)|(?:19|20)\d\d|past"
+    r"|at\s+(?:that|the)\s+time|switched|moved)\b",
     re.IGNORECASE,
 )
 
