@@ -90,6 +90,7 @@ class World:
         self.said = defaultdict(list)
         self.pins = defaultdict(dict)
         self.items = defaultdict(dict)
+        self.stated = defaultdict(dict)
         for who in range(USERS):
             self.fill(who)
         if draw(st.booleans()):
@@ -167,6 +168,9 @@ class World:
         keys = {(session, message.id) for session, message in gone}
         self.said[who] = [row for row in self.said[who] if (row[0], row[1].id) not in keys]
         pins = [self.pins[who].pop(key) for key in keys & self.pins[who].keys()]
+        self.stated[who] = {
+            key: row for key, row in self.stated[who].items() if row["source"] not in keys
+        }
         return len(gone), len(pins)
 
     # What is looked at after each step
@@ -186,7 +190,10 @@ class World:
         right = rows == self.said[who]
         found = self.run(self.shelf(who).alist("", None, 1_000, 0))
         stands = {(item.path, item.message.id): item.message.metadata for item in found}
-        return right and stands == self.items[who]
+        changes = place.facts.history()
+        facts = {change.id: change.undone for change in changes}
+        known = {key: bool(row.get("undone")) for key, row in self.stated[who].items()}
+        return right and stands == self.items[who] and facts == known
 
     def step(self, name, action):
         self.steps += 1
@@ -230,6 +237,7 @@ class World:
             assert (receipt.messages, receipt.complete) == (len(self.said[who]), True)
             assert (erased.messages, erased.complete) == (len(self.items[who]), True)
             self.said[who], self.pins[who], self.items[who] = [], {}, {}
+            self.stated[who] = {}
             wronged = [n for n in range(USERS) if not self.look(n)]
             self.foreign += len(wronged)
             assert wronged == []

@@ -202,6 +202,12 @@ def erase(world, draw):
     level = draw(LEVELS)
     session = place.namespace.session if level == "session" else None
     gone = world.forget(who, world.held(who, session))
+    sessions = world.sessions if session is None else [session]
+    world.stated[who] = {
+        key: row
+        for key, row in world.stated[who].items()
+        if row["source"] is not None or row["session"] not in sessions
+    }
     receipt = place.erase(level)
     assert (receipt.messages, receipt.pins, receipt.complete) == (*gone, True)
     return who
@@ -255,6 +261,7 @@ def settle(world, draw):
 
 def rebuild(world, draw):
     every = [world.said[n] for n in range(USERS)] + [world.items[n] for n in range(USERS)]
+    every += [world.stated[n] for n in range(USERS)]
     assert world.memory.rebuild() == sum(map(len, every))
 
 

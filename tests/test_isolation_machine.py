@@ -29,6 +29,8 @@ from hypothesis.stateful import (
 
 from rag_memory_plugins import open_memory
 from rag_memory_plugins.memory.conversation import Conversation
+from rag_memory_plugins.memory.entities import Entities
+from rag_memory_plugins.memory.facts import Facts
 from rag_memory_plugins.memory.memory import Memory
 from rag_memory_plugins.memory.shelf import Shelf
 from rag_memory_plugins.stores import mirrored
@@ -37,13 +39,23 @@ from rag_memory_plugins.testing.pinecone_server import PineconeServer
 from rag_memory_plugins.testing.qdrant_server import QdrantServer
 from tests.isolation import World
 from tests.isolation_actions import CONVERSATION, MEMORY, SHELF
+from tests.isolation_facts import ENTITIES, FACTS
 from tests.stores.conftest import postgres  # noqa: F401  # a fixture
 
 LONG = os.environ.get("RAG_MEMORY_LONG") == "1"
 LEAST = 1_430 if LONG else 40
 """Hostile ids and filters that each of the seven engines is tried with: 10,000 together."""
 
-OFTEN = {"aforget": 8, "aadd": 3, "afind": 3, "asearch": 3, "apin": 2, "aunpin": 2, "achange": 2}
+OFTEN = {
+    "aforget": 8,
+    "aadd": 3,
+    "afind": 3,
+    "asearch": 3,
+    "apin": 2,
+    "aunpin": 2,
+    "achange": 2,
+    "ainsert": 4,
+}
 """How many rules a method has; one where it is not named."""
 
 
@@ -54,14 +66,21 @@ def public(cls):
 
 
 @pytest.mark.parametrize(
-    ("cls", "actions"), [(Conversation, CONVERSATION), (Memory, MEMORY), (Shelf, SHELF)]
+    ("cls", "actions"),
+    [
+        (Conversation, CONVERSATION),
+        (Memory, MEMORY),
+        (Shelf, SHELF),
+        (Facts, FACTS),
+        (Entities, ENTITIES),
+    ],
 )
 def test_every_public_method_has_an_action(cls, actions):
     assert public(cls) == set(actions)
 
 
 def machine(world):
-    """A machine with a rule for every public method of the three classes."""
+    """A machine with a rule for every public method of the five classes."""
 
     class Isolation(RuleBasedStateMachine):
         @initialize(data=st.data())
@@ -71,7 +90,13 @@ def machine(world):
         def teardown(self):
             world.end()
 
-    for cls, actions in ((Conversation, CONVERSATION), (Memory, MEMORY), (Shelf, SHELF)):
+    for cls, actions in (
+        (Conversation, CONVERSATION),
+        (Memory, MEMORY),
+        (Shelf, SHELF),
+        (Facts, FACTS),
+        (Entities, ENTITIES),
+    ):
         for name in sorted(public(cls)):
 
             def step(self, data, action=actions[name], name=f"{cls.__name__}.{name}"):
