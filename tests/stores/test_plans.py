@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timezone
 
 import pytest
 from sqlalchemy import Engine, event
@@ -90,6 +91,26 @@ def shelving(ann):
     call(shelf.aget([("people", "ann")]))
 
 
+def stating(ann):
+    facts, entities = ann.facts, ann.entities
+    ann.add("Ann lives in Porto", id="s1")
+    facts.insert("Ann", "lives in", "Lisbon", sources="m3")
+    facts.insert("Ann Lee", "lives in", "Porto", sources=["m4", "s1"])
+    facts.insert("Ann", "knows", "Bob Kim", many=True)
+    facts.query("where does Ann live?")
+    facts.query(subject="Ann", predicate="lives in")
+    facts.query()
+    facts.query(subject="Ann", known_at=datetime.now(timezone.utc))
+    facts.undo(facts.retract(facts.query(subject="Ann")[0]))
+    facts.history("Ann")
+    facts.undo(entities.merge("Ann", "Bob Kim"))
+    entities.find("A. Lee")
+    entities.neighbours("Ann", 2)
+    ann.context("where does Ann live?", 500)
+    ann.forget(["m3", "m4"])
+    ann.memory.settle()
+
+
 def erasing(ann):
     ann.erase("user")
 
@@ -107,7 +128,7 @@ def test_token_vectors_are_read_by_number_too(tmp_path, statements):
     assert scans(path, told) == set()
 
 
-@pytest.mark.parametrize("work", [a_turn, reading, changing, working, shelving, erasing])
+@pytest.mark.parametrize("work", [a_turn, reading, changing, working, shelving, stating, erasing])
 def test_no_statement_reads_a_table_from_end_to_end(tmp_path, words, statements, work):
     path = tmp_path / "memory.db"
     with open_memory(path, embedder=words, background=False) as memory:
