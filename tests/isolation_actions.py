@@ -259,6 +259,10 @@ def settle(world, draw):
     assert world.memory.backlog() == 0
 
 
+def read_facts(world, draw):
+    assert world.memory.read_facts(1.0) == 0  # opened without an extractor
+
+
 def rebuild(world, draw):
     every = [world.said[n] for n in range(USERS)] + [world.items[n] for n in range(USERS)]
     every += [world.stated[n] for n in range(USERS)]
@@ -484,7 +488,7 @@ CONVERSATION = {
     "aerase": erase, "aexport": export, "astats": stats, "acalibrate": calibrate,
 }  # fmt: skip
 MEMORY = {
-    "conversation": conversation, "abacklog": backlog, "asettle": settle, "arebuild": rebuild,
+    "conversation": conversation, "abacklog": backlog, "asettle": settle, "aread_facts": read_facts, "arebuild": rebuild,
     "anamespaces": namespaces, "ahealth": health, "aclose": close, "astore": store,
     "aingest": ingest, "aingest_files": ingest_files,
     "asearch": memory_search, "afold": fold, "summary_failed": summary_failed, "acleaned": cleaned,

@@ -237,6 +237,13 @@ def transitions(world, draw):
     return who
 
 
+def timeline(world, draw):
+    who = world.who(draw)
+    shown = _entities(world, draw, who).timeline(draw(st.sampled_from(SUBJECTS)))
+    _mine(world, who, [fact.object for fact in shown.facts])
+    return who
+
+
 def _pair(world, draw, predicate):
     who = world.who(draw)
     entities = _entities(world, draw, who)
@@ -281,5 +288,5 @@ FACTS = {
 }  # fmt: skip
 ENTITIES = {
     "aall": every_entity, "afind": find, "astates": states, "atransitions": transitions,
-    "amerge": merge, "adistinguish": distinguish, "aneighbours": neighbours, "agraph": graph,
+    "atimeline": timeline, "amerge": merge, "adistinguish": distinguish, "aneighbours": neighbours, "agraph": graph,
 }  # fmt: skip

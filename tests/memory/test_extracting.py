@@ -188,6 +188,19 @@ def test_a_claim_that_cannot_be_is_left_out_and_told(opened, reader):
     assert [e.name for e in told if e.name == "facts.refused"] == ["facts.refused"]
 
 
+def test_news_of_last_week_is_news_of_today_too(opened, reader):
+    memory = opened(facts=reader)
+    ann = memory.conversation("acme", "ann", "monday")
+    dated = Claim("Ann", "lives in", "Faro", valid_from=START - timedelta(days=7))
+    plain = Claim("Ann", "lives in", "Porto")
+    reader._claims = lambda text: [dated] if "last week" in text else [plain]
+    say(ann, ["I live in Porto", "Actually, I moved to Faro last week"])
+    memory.settle()
+    assert [fact.object for fact in ann.facts.query(subject="Ann")] == ["Faro"]
+    (then,) = ann.facts.query(subject="Ann", as_of=START - timedelta(days=2))
+    assert then.object == "Faro"
+
+
 def test_what_is_neither_is_refused(opened):
     with pytest.raises(InvalidInput, match="facts"):
         opened(facts="everything")

@@ -47,6 +47,9 @@ def ingest(
     embed: Annotated[
         bool, typer.Option(help="Make the vectors now, or leave them to the next opener.")
     ] = True,
+    facts: Annotated[
+        bool, typer.Option("--facts", help="Read what holds out of it too, by rules for English.")
+    ] = False,
     json: Json = False,
     _debug: Debug = False,
 ) -> None:
@@ -68,7 +71,9 @@ def ingest(
         detect_transcript(path)  # a misspelt path must not make an empty memory
     started = time.perf_counter()
     with (
-        open_memory(db, background=False, drain_seconds=0.0) as memory,
+        open_memory(
+            db, background=False, drain_seconds=0.0, facts="rules" if facts else None
+        ) as memory,
         output.progress_bar(shown=not json) as bars,
     ):
         options: dict[str, Any] = {"kind": kind, "start": began, "progress": _moved(bars, files)}
@@ -77,11 +82,13 @@ def ingest(
             if len(files) == 1
             else memory.ingest_files(files, tenant, user, **options)
         )
+        read = memory.read_facts() if facts else 0
         pending = settle(memory, bars) if embed else memory.backlog()
     seconds = time.perf_counter() - started
     if json:
         told = [_as_json(path, one) for path, one in zip(files, done, strict=True)]
-        output.print_json({"files": told, "pending": pending, "seconds": seconds})
+        more = {"facts": read} if facts else {}
+        output.print_json({"files": told, "pending": pending, "seconds": seconds, **more})
         return
     out = output.console()
     for one in done:
@@ -90,6 +97,8 @@ def ingest(
             f"{len(one.speakers)} speaker(s), session {output.printable(repr(one.session))}, "
             f"from {one.start:%Y-%m-%d %H:%M} UTC, in {one.seconds:.1f} s"
         )
+    if facts:
+        out.print(f"{read} facts read: rag-memory facts, entities and timeline show them")
     if pending:
         out.print(f"{pending} wait for their vector; keywords find them already")
 

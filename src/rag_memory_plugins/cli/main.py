@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rag_memory_plugins.cli import demo, doctor, ingesting, moving, reading, writing
+from rag_memory_plugins.cli import demo, doctor, ingesting, knowing, moving, reading, writing
 from rag_memory_plugins.cli.options import DEBUG, Debug
 from rag_memory_plugins.errors import RagMemoryError
 
@@ -64,6 +64,9 @@ app.command("import")(writing.import_)
 app.command("ingest")(ingesting.ingest)
 app.command("search")(reading.search)
 app.command("context")(reading.context)
+app.command("facts")(knowing.facts)
+app.command("entities")(knowing.entities)
+app.command("timeline")(knowing.timeline)
 app.command("stats")(reading.stats)
 app.command("export")(reading.export)
 app.command("erase")(writing.erase)

@@ -29,6 +29,7 @@ __all__ = [
     "hit_json",
     "hits_table",
     "lanes_line",
+    "plain_table",
     "print_json",
     "printable",
     "progress_bar",
@@ -146,4 +147,14 @@ def facts(values: Mapping[str, object]) -> Table:
     table.add_column(overflow="fold")
     for name, value in values.items():
         table.add_row(printable(name), printable("-" if value is None else str(value)))
+    return table
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Texts as a table, each on one line unless it is too long."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*[printable(" ".join(cell.split())) for cell in row])
     return table

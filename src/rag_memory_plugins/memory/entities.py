@@ -15,8 +15,9 @@ from rag_memory_plugins.memory.arguments import check_limit
 from rag_memory_plugins.memory.facts import FactHistory, FactResult, Facts
 from rag_memory_plugins.memory.graph import Graph
 from rag_memory_plugins.memory.shelf import utc_now
+from rag_memory_plugins.memory.timeline import Timeline
 from rag_memory_plugins.portal import blocking, on_portal
-from rag_memory_plugins.ports import Claim
+from rag_memory_plugins.ports import Claim, FactQuery
 
 if TYPE_CHECKING:
     from rag_memory_plugins.memory.conversation import Conversation
@@ -85,6 +86,16 @@ class Entities:
         return await self.facts.ahistory(name, key)
 
     @on_portal
+    async def atimeline(self, name: str, key: str | None = None) -> Timeline:
+        """What held of an entity from when to when, of all its keys or one; to be looked at."""
+        entity = await self.afind(name)
+        store, scope = self.conversation.memory.fact_store, self.conversation.namespace.scope
+        now = self.facts.clock()
+        asked = FactQuery(now, name, key, min_confidence=0.0, limit=1_000, past=True)
+        found = sorted(await store.aheld(scope, asked), key=lambda fact: fact.valid_from)
+        return Timeline(name if entity is None else entity.name, tuple(found), now)
+
+    @on_portal
     async def amerge(self, one: str, other: str) -> FactDecision:
         """Say that two names mean one entity; `facts.undo` of what this gives parts them again."""
         return await self._pair(one, SAME, other)
@@ -125,6 +136,7 @@ class Entities:
     find = blocking(afind)
     states = blocking(astates)
     transitions = blocking(atransitions)
+    timeline = blocking(atimeline)
     merge = blocking(amerge)
     distinguish = blocking(adistinguish)
     neighbours = blocking(aneighbours)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.errors import InvalidInput
@@ -16,6 +17,7 @@ from rag_memory_plugins.ports import NewFact, Said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from rag_memory_plugins.namespace import Scope
     from rag_memory_plugins.ports import Claim, FactExtractor, FactStore, ReadingQueue, Unread
@@ -54,6 +56,8 @@ class Extracting(Worker):
         self._hooks = hooks
         self._one_batch = asyncio.Lock()
         self.stored: Callable[[], None] = lambda: None
+        self.count = 0
+        """Facts that were read so far."""
 
     async def adrain(self, seconds: float) -> int:
         """Read what waits until nothing is left, time is up or something fails; what is left."""
@@ -92,6 +96,7 @@ class Extracting(Worker):
         seconds = time.perf_counter() - started
         data = {"messages": len(batch), "facts": count, "by": self._extractor.name}
         emit(self._hooks, Event("facts.read", seconds=seconds, data=data))
+        self.count += count
         if count:
             self.stored()
 
@@ -106,8 +111,9 @@ class Extracting(Worker):
                 data = {"error": str(error), "by": self._extractor.name}
                 emit(self._hooks, Event("facts.refused", item.namespace.scope.key, data=data))
                 continue
-            key = _id(self._extractor.name, said, number)
-            facts.append(NewFact(key, checked, item.message.time, "extracted", (said,)))
+            for place, stated in enumerate(_moments(checked, item.message.time)):
+                key = _id(self._extractor.name, said, number, place)
+                facts.append(NewFact(key, stated, item.message.time, "extracted", (said,)))
         if not facts:
             return 0
         try:
@@ -126,6 +132,16 @@ class Extracting(Worker):
         await self._rest(max(POLL_SECONDS, self._pause))
 
 
-def _id(reader: str, said: Said, number: int) -> str:
-    parts = "\x00".join((reader, said.session, said.id, str(number)))
+def _moments(claim: Claim, said: datetime) -> list[Claim]:
+    """The claim; one that holds since a time before it was said, and no end, also as it holds then.
+
+    "I moved to Faro last week" is news of last week and of today, whatever was said between.
+    """
+    if claim.valid_from is None or claim.valid_to is not None or claim.valid_from >= said:
+        return [claim]
+    return [claim, replace(claim, valid_from=said)]
+
+
+def _id(reader: str, said: Said, number: int, place: int) -> str:
+    parts = "\x00".join((reader, said.session, said.id, str(number), str(place)))
     return f"read-{hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()}"

@@ -170,6 +170,19 @@ class Memory:
         return left
 
     @on_portal
+    async def aread_facts(self, timeout: float = 600.0) -> int:
+        """Read facts out of all that waits, for `timeout` seconds at most; how many were read.
+
+        A memory that was opened without an extractor (`facts=`) reads none.
+        """
+        extracting = self._lifetime.extracting
+        if extracting is None:
+            return 0
+        before = extracting.count
+        await extracting.adrain(timeout)
+        return extracting.count - before
+
+    @on_portal
     async def arebuild(self) -> int:
         """Derive keywords and vectors of every tenant from the log again.
 
@@ -261,6 +274,7 @@ class Memory:
 
     backlog = blocking(abacklog)
     settle = blocking(asettle)
+    read_facts = blocking(aread_facts)
     rebuild = blocking(arebuild)
     namespaces = blocking(anamespaces)
     health = blocking(ahealth)

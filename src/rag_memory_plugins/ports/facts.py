@@ -178,7 +178,7 @@ class FactQuery:
 
     `subject` is a name of an entity, `predicate` in any wording; None for any. `found` are numbers of
     statements, best first: only their slots are looked at, in that order. With `past`, what held
-    before in these slots too. With `known_at`, as it was known then.
+    before of these slots, or of the subject, too. With `known_at`, as it was known then.
     """
 
     at: datetime

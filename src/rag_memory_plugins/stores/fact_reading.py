@@ -113,9 +113,10 @@ def _now(
         chosen.append(holds.c.predicate == _predicate(asked.predicate))
     else:
         chosen.append(holds.c.predicate.not_in(list(PAIRS)))  # they are about names
+    narrow = slots is not None or asked.subject is not None
     return [
         _read(row, rivals=bool(row.rivals))
-        for query in (_OPEN, _ENDING, *([_ENDED] if asked.past and slots is not None else []))
+        for query in (_OPEN, _ENDING, *([_ENDED] if asked.past and narrow else []))
         for row in connection.execute(query.where(*chosen), values)
     ]
 
