@@ -200,9 +200,10 @@ def test_dates_of_json_are_the_times_of_its_turns(memory, write):
     assert [message.time for message in stored(memory)] == [START, START + timedelta(seconds=5)]
 
 
-def test_a_turn_without_a_time_is_said_when_the_one_before_it_was(memory, write):
+def test_a_turn_without_a_time_is_said_right_after_the_one_before_it(memory, write):
     memory.ingest(write("[00:01:00] Ann: hi\nBob: ho"), *ANN, start=START)
-    assert {message.time for message in stored(memory)} == {START + timedelta(seconds=60)}
+    times = [START + timedelta(seconds=60), START + timedelta(seconds=60, microseconds=1)]
+    assert [message.time for message in stored(memory)] == times
     assert stored(memory)[1].metadata == {}
 
 

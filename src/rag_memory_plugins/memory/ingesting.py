@@ -191,7 +191,7 @@ def _message(turn: Turn, position: int, start: datetime, offset: float, place: s
             turn.text,
             id=_id_of(turn, position),
             name=turn.speaker,
-            time=start + timedelta(seconds=offset),
+            time=start + _after(turn, offset, position),
             metadata={} if turn.offset is None else {"offset": turn.offset},
         )
     except InvalidMessage as error:
@@ -199,6 +199,15 @@ def _message(turn: Turn, position: int, start: datetime, offset: float, place: s
     except OverflowError as error:
         got = f"{offset} seconds after {start.isoformat()}"
         raise InvalidFile(place, got, "pass an earlier start, or repair the time") from error
+
+
+def _after(turn: Turn, offset: float, position: int) -> timedelta:
+    """How long after the start a turn was said; one without a stamp when the one before it was.
+
+    And a microsecond for each before it, so that these have an order in time too: of two values for
+    one thing the later one holds.
+    """
+    return timedelta(seconds=offset, microseconds=position if turn.offset is None else 0)
 
 
 def _id_of(turn: Turn, position: int) -> str:
@@ -242,17 +251,17 @@ async def _astored_start(
     conversation: Conversation, batch: Batch, last: _Last | None
 ) -> datetime | None:
     """When the talk began, by those of its first turns that are stored already; None for none."""
-    offset, offsets = 0.0, {}
+    offset, after = 0.0, {}
     for position, turn in enumerate(batch.turns):
         offset = turn.offset if turn.offset is not None else offset
-        offsets[_id_of(turn, position)] = offset
+        after[_id_of(turn, position)] = _after(turn, offset, position)
         if position == 0 and last is not None and last.cut(turn, 0, ""):
-            return last.message.time - timedelta(seconds=offset)
+            return last.message.time - _after(turn, offset, position)
     log, namespace = conversation.memory.log, conversation.namespace
-    for window in await log.aaround(namespace, list(offsets), 0, 0):
+    for window in await log.aaround(namespace, list(after), 0, 0):
         for message in window:
-            if message.id in offsets:
-                return message.time - timedelta(seconds=offsets[message.id])
+            if message.id in after:
+                return message.time - after[message.id]
     return None
 
 
