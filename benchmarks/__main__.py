@@ -20,6 +20,7 @@ NAMES = (
     "edge_settings",
     "embeddings",
     "engines",
+    "facts",
     "first_contact",
     "general",
     "langchain",
@@ -82,7 +83,7 @@ def parser(names: Sequence[str] = NAMES) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named benchmark; 0 when it was measured, 2 when its data was bad."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    # All fifteen import both frameworks, which takes longer than many a run.
+    # All of them import both frameworks, which takes longer than many a run.
     options = parser([given[0]] if given and given[0] in NAMES else NAMES).parse_args(given)
     try:
         if options.plot:
