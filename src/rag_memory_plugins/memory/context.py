@@ -25,6 +25,8 @@ from rag_memory_plugins.results import Context, Hit, SummaryLine
 
 __all__ = ["Material", "Settings", "assemble"]
 
+FEW_FACTS: Final = 160
+"""Tokens that facts get at least where there are some, of a small budget a quarter."""
 GOAL_SHARE: Final = 0.2
 """What the first goal may take of the room: a long text pasted at the start is not all goal."""
 
@@ -48,6 +50,7 @@ class Material:
     hits: Sequence[Hit] = ()
     groups: Sequence[StoredMessage] = ()
     facts: Sequence[SummaryLine] = ()
+    outdated: frozenset[int] = frozenset()
 
 
 def assemble(
@@ -158,6 +161,11 @@ def _fill(draft: Draft, material: Material, mode: Mode, settings: Settings) -> N
     """Facts, summary, recent turns and hits, each by its share and what was left before it."""
     before = len(draft.pieces)
     share = shares(draft.budget, mode, settings.strategy, draft.left())
+    if material.facts and mode != "full" and draft.budget.facts is None:
+        share = _with_facts(share)
+    draft.facts_first = any(
+        item.seq in material.outdated for unit in draft.anchors for item in unit.items
+    )
     _fill_once(draft, material, mode, share)
     left = draft.left()
     if mode == "safe" or draft.budget.recent is not None or left <= share["recent"] // 2:
@@ -168,6 +176,18 @@ def _fill(draft: Draft, material: Material, mode: Mode, settings: Settings) -> N
     del draft.pieces[before:]
     draft.clear()
     _fill_once(draft, material, mode, {**share, "recent": share["recent"] + left})
+
+
+def _with_facts(share: dict[str, int]) -> dict[str, int]:
+    """Shares with room for a few facts, which say more a token than turns do."""
+    missing = min(FEW_FACTS, sum(share.values()) // 4) - share["facts"]
+    taken = dict(share)
+    for name in ("retrieved", "recent"):
+        more = max(0, min(missing, taken[name] // 2))
+        taken[name] -= more
+        taken["facts"] += more
+        missing -= more
+    return taken
 
 
 def _fill_once(draft: Draft, material: Material, mode: Mode, share: dict[str, int]) -> None:

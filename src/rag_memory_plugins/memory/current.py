@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.memory.conversation import Conversation
     from rag_memory_plugins.ports import Fact
 
-__all__ = ["about_the_past", "acurrent", "ademoted"]
+__all__ = ["about_the_past", "acurrent", "ademoted", "aoutdated"]
 
 RELEVANT: Final = 16
 """Facts of a context beside the pinned ones: about what an eighth of 2,000 tokens has room for."""
@@ -40,10 +40,13 @@ def about_the_past(query: str) -> bool:
     return _PAST.search(query) is not None
 
 
-async def acurrent(conversation: Conversation, query: str, limit: int) -> list[SummaryLine]:
+async def acurrent(
+    conversation: Conversation, query: str, limit: int, outdated: Sequence[int] = ()
+) -> list[SummaryLine]:
     """Lines for a context: pinned facts, then what matters for the query; on the portal.
 
-    Of a question about the past, what held before too, marked as past.
+    What holds in place of what the `outdated` messages say comes before all that. Of a question
+    about the past, what held before too, marked as past.
     """
     memory, namespace = conversation.memory, conversation.namespace
     if memory.fact_source is not None:
@@ -55,8 +58,8 @@ async def acurrent(conversation: Conversation, query: str, limit: int) -> list[S
     place = Namespace(scope.tenant, scope.user, "facts", facts=True)
     pinned = [item.seq for item in await memory.log.apins(place)]
     lines: dict[str, SummaryLine] = {}
-    if pinned:
-        asked = FactQuery(now, found=pinned, limit=limit, min_confidence=0.0)
+    if pinned or outdated:
+        asked = FactQuery(now, found=pinned, said=outdated, limit=limit, min_confidence=0.0)
         lines |= {fact.id: _line(fact, now) for fact in await store.aheld(scope, asked)}
     if query.strip():
         found, _ = await facts.afound(query, RELEVANT)
@@ -64,6 +67,15 @@ async def acurrent(conversation: Conversation, query: str, limit: int) -> list[S
         asked = FactQuery(now, found=list(found), limit=RELEVANT, past=past)
         lines |= {fact.id: _line(fact, now) for fact in await store.aheld(scope, asked)}
     return [*lines.values()][:limit]
+
+
+async def aoutdated(conversation: Conversation, seqs: Sequence[int]) -> list[int]:
+    """Those of these messages whose every value has given way, in the order given; on the portal."""
+    memory, scope = conversation.memory, conversation.namespace.scope
+    if memory.fact_source is not None or not seqs:
+        return []
+    found = await memory.fact_store.aoutdated(scope, seqs, conversation.facts.clock())
+    return [seq for seq in dict.fromkeys(seqs) if seq in found]
 
 
 def _line(fact: Fact, now: datetime) -> SummaryLine:

@@ -54,6 +54,9 @@ class Draft:
     retrieved: list[Unit] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
+    facts_first: bool = False
+    """An anchor says what no longer holds: what does stands before it."""
+
     written: dict[int, tuple[Message, str]] = field(default_factory=dict)
     """Messages as lines, by the object: they are rendered and counted again as parts are filled."""
 
@@ -70,10 +73,13 @@ class Draft:
     def messages(self) -> list[tuple[str, list[Message]]]:
         """(part, messages as the model gets them), in order; empty parts left out."""
         turns = [*self.recent, *([self.question] if self.question is not None else [])]
-        parts = [
-            ("system", [self._prompt()] if self.system else []),
+        known = [
             ("anchors", self._units("anchors", self.anchors)),
             ("facts", self._lines("facts", self.facts)),
+        ]
+        parts = [
+            ("system", [self._prompt()] if self.system else []),
+            *(known[::-1] if self.facts_first else known),
             ("summary", self._lines("summary", self.summary)),
             ("recent", [item.message for unit in turns for item in unit.items]),
             ("retrieved", self._units("retrieved", self.retrieved)),

@@ -215,12 +215,11 @@ class Facts:
         moment = _time("as_of", as_of) or self.clock()
         asked = FactQuery(
             moment,
-            None if subject is None else _text("subject", subject),
-            None if predicate is None else _text("predicate", predicate),
-            None,
-            _time("known_at", known_at),
-            _confidence("min_confidence", min_confidence),
-            limit,
+            subject=None if subject is None else _text("subject", subject),
+            predicate=None if predicate is None else _text("predicate", predicate),
+            known_at=_time("known_at", known_at),
+            min_confidence=_confidence("min_confidence", min_confidence),
+            limit=limit,
         )
         memory, scope = self.conversation.memory, self.conversation.namespace.scope
         degraded: tuple[str, ...] = ()

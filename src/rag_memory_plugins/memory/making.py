@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.memory.arguments import MAX_HITS
 from rag_memory_plugins.memory.context import Material, Settings, assemble
-from rag_memory_plugins.memory.current import acurrent
+from rag_memory_plugins.memory.current import acurrent, aoutdated
 from rag_memory_plugins.memory.draft import checked_line
 from rag_memory_plugins.memory.recalling import LONG
 from rag_memory_plugins.results import Context, SearchResult, SummaryLine
@@ -77,9 +77,14 @@ async def amade(
         found = await search(hits, recall=settings.strategy.recall, focus=focus, neighbours=window)
     facts: list[SummaryLine] = []
     degraded: list[str] = list(found.degraded)
+    outdated: list[int] = []
     if budget.facts != 0:
         try:
-            found_facts = await acurrent(conversation, query, FACTS)
+            anchors = [item.seq for item in (*view.pins, *view.goal)]
+            hits = [hit.seq for hit in found.hits]
+            recent = [item.seq for item in view.recent[::-1]]
+            outdated = await aoutdated(conversation, [*anchors, *hits, *recent])
+            found_facts = await acurrent(conversation, query, FACTS, outdated)
             facts = [checked_line(line) for line in found_facts]
         except Exception as error:  # a source of a user's may do anything; the turn goes on
             degraded.append(f"facts: {error!r}")
@@ -87,7 +92,7 @@ async def amade(
     groups = {item.group for item in items if item.group is not None}
     groups |= {hit.group for hit in found.hits if hit.group is not None}
     members = await memory.log.agroups(namespace.scope, sorted(groups)) if groups else []
-    material = Material(view, found.hits, members, facts)
+    material = Material(view, found.hits, members, facts, frozenset(outdated))
     pack = partial(assemble, query, material, settings, memory.counter, conversation.fence)
     context = await memory.portal.acompute(pack)
     if view.summary is not None and any(part.name == "summary" for part in context.parts):

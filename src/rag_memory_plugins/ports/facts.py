@@ -177,7 +177,8 @@ class FactQuery:
     """What is asked of a store of facts: those that hold at a moment.
 
     `subject` is a name of an entity, `predicate` in any wording; None for any. `found` are numbers of
-    statements, best first: only their slots are looked at, in that order. With `past`, what held
+    statements, best first: only their slots are looked at, in that order; those of what the messages
+    `said` stated come before them. With `past`, what held
     before of these slots, or of the subject, too. With `known_at`, as it was known then.
     """
 
@@ -185,6 +186,7 @@ class FactQuery:
     subject: str | None = None
     predicate: str | None = None
     found: Sequence[int] | None = None
+    said: Sequence[int] = ()
     known_at: datetime | None = None
     min_confidence: float = 0.8
     limit: int = 100

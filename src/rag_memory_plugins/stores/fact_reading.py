@@ -83,15 +83,27 @@ def held(connection: Connection, scope: Scope, asked: FactQuery) -> list[Fact]:
         return []
     slots: list[bytes] | None = None
     if asked.found is not None:
-        rows = connection.execute(_SLOTS, {"scope": scope_id, "seqs": list(asked.found)})
-        order = {seq: place for place, seq in enumerate(asked.found)}
-        best = sorted((order[row.seq], bytes(row.slot)) for row in rows)
-        slots = list(dict.fromkeys(slot for _, slot in best))[:_MOST_SLOTS]
+        slots = _slots(connection, scope_id, asked.found, asked.said)
     read = _now if asked.known_at is None else _known
     found = read(connection, scope_id, asked, slots)
     places = {slot: place for place, slot in enumerate(slots or ())}
     found.sort(key=lambda hold: (places.get(hold.slot, 0), -hold.from_us, -hold.seq))
     return _facts(connection, found[: asked.limit])
+
+
+def _slots(
+    connection: Connection, scope_id: int, found: Sequence[int], said: Sequence[int]
+) -> list[bytes]:
+    """Slots of statements, in order, behind those of what messages stated."""
+    first: list[tuple[int, bytes]] = []
+    if said:
+        order = {seq: place for place, seq in enumerate(said)}
+        rows = connection.execute(_SAID_SLOTS, {"scope": scope_id, "seqs": list(said)})
+        first = sorted((order[row.source], bytes(row.slot)) for row in rows)
+    order = {seq: place for place, seq in enumerate(found)}
+    rows = connection.execute(_SLOTS, {"scope": scope_id, "seqs": list(found)})
+    best = sorted((order[row.seq], bytes(row.slot)) for row in rows)
+    return list(dict.fromkeys(slot for _, slot in [*first, *best]))[:_MOST_SLOTS]
 
 
 def _now(
@@ -303,6 +315,11 @@ _SCOPE: Final = select(scopes.c.id, scopes.c.key).where(scopes.c.key_hash == bin
 _IDS: Final = select(messages.c.seq, messages.c.id).where(one_of(messages.c.seq, _SEQS))
 _SLOTS: Final = select(_f.seq, _f.slot).where(
     _f.scope_id == bindparam("scope"), one_of(_f.seq, _SEQS)
+)
+_SAID_SLOTS: Final = (
+    select(fact_sources.c.source, _f.slot)
+    .join(fact_statements, _f.seq == fact_sources.c.seq)
+    .where(_f.scope_id == bindparam("scope"), one_of(fact_sources.c.source, _SEQS))
 )
 _STATED: Final = select(fact_statements, messages.c.id, messages.c.extra).join(
     messages, messages.c.seq == _f.seq
