@@ -81,9 +81,9 @@ async def amade(
     if budget.facts != 0:
         try:
             anchors = [item.seq for item in (*view.pins, *view.goal)]
-            hits = [hit.seq for hit in found.hits]
+            shown = [hit.seq for hit in found.hits]
             recent = [item.seq for item in view.recent[::-1]]
-            outdated = await aoutdated(conversation, [*anchors, *hits, *recent])
+            outdated = await aoutdated(conversation, [*anchors, *shown, *recent])
             found_facts = await acurrent(conversation, query, FACTS, outdated)
             facts = [checked_line(line) for line in found_facts]
         except Exception as error:  # a source of a user's may do anything; the turn goes on
