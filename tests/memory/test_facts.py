@@ -120,6 +120,18 @@ def test_many_values_stand_beside_each_other_and_end_one_by_one(facts):
     assert values(facts.query(subject="Ann")) == ["figs"]
 
 
+def test_of_many_values_one_in_other_words_is_the_same(facts):
+    facts.insert("Ann", "speaks", "Portuguese", many=True)
+    facts.insert("Ann", "owns", "2 cats", many=True)
+    assert facts.insert("Ann", "owns", "two cats", many=True).decision == "NOOP"
+    assert facts.insert("Ann", "owns", "3 cats", many=True).decision == "ADD"
+    facts.insert("Ann", "owns", "currently two cats", many=True, negated=True)
+    facts.clock.now = 101
+    assert sorted(values(facts.query(subject="Ann"))) == ["3 cats", "Portuguese"]
+    with pytest.raises(InvalidInput, match="object"):
+        facts.insert("Ann", "owns", "", many=True, negated=True)
+
+
 def test_only_what_is_sure_enough_is_shown(facts):
     facts.insert("Ann", "works at", "Acme", confidence=0.5)
     assert values(facts.query(subject="Ann")) == []

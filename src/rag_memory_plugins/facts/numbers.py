@@ -58,7 +58,7 @@ _MONEY: Final = {
     "gbp": "gbp", "¥": "yen", "yen": "yen", "jpy": "yen", "₹": "inr", "inr": "inr",
     "rupee": "inr", "rupees": "inr",
 }  # fmt: skip
-_ALONE: Final = {"second": "secs", "h": "hour", "%": "percent", "kcal": "kilocalorie"}
+_ALONE: Final = {"second": "secs", "h": "hour", "%": "percent", "kcal": "kilocalorie", "mi": "mile"}
 _UNIT_NAMES: Final = frozenset(known.UNITS.values()) | frozenset(_MONEY.values())
 _BITS: Final = re.compile(r"[KMGT]b(?:ps)?")
 

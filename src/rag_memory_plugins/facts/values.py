@@ -35,6 +35,11 @@ _WORD: Final = re.compile(r"[^\W\d_]+(?:['.][^\W\d_]+)*'?")
 _QUOTES: Final = "\"'` \u00ab\u00bb"
 _ARTICLE: Final = re.compile(r"^(?:the|a|an) (?=\S)")
 _POSSESSIVE: Final = re.compile(r"(?<=\w)'s$|(?<=s)'$")
+_STOP: Final = re.compile(r"(?<=\d)\.(?=[\"')\]]*$)")
+_VERSION: Final = re.compile(
+    r"(?<![\w.])(?:v|ver\.? ?|version |release )(\d+(?:\.\d+)+)", re.IGNORECASE
+)
+"""A number with dots is one of a version, whether it says so or not."""
 _BLANKS: Final = re.compile(r"\s+")
 
 
@@ -96,7 +101,8 @@ def _read(text: str) -> _Reading:
     plain = unicodedata.normalize("NFKC", text).translate(KEYS)
     plain = _BLANKS.sub(" ", plain).strip()
     if any(sign.isdigit() for sign in plain):
-        plain = with_dates(plain)
+        plain = with_dates(_STOP.sub("", plain))
+        plain = _VERSION.sub(r"\1", plain)
     chunks = plain.split(" ")
     tokens: list[Token] = []
     for at, chunk in enumerate(chunks):

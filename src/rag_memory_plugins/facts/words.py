@@ -105,7 +105,7 @@ LETTERED: Final = _listed(
 """Nouns that a letter may follow: there an "a" is no article."""
 
 FILLER: Final = _listed("currently now presently nowadays")
-EMPHASIS: Final = _listed("just actually basically simply really")
+EMPHASIS: Final = _listed("just actually basically simply really exactly precisely")
 """Filler too, but not in a negated value: what is not just a cat is a cat."""
 FILLERS: Final = (
     ("at", "moment"), ("right", "now"), ("these", "days"), ("at", "present"), ("as", "of", "now"),

@@ -345,7 +345,8 @@ class Facts:
 def checked_claim(claim: Claim) -> Claim:
     """The claim with its texts in order. Raises `InvalidInput`, naming the field."""
     subject, predicate = _text("subject", claim.subject), _text("predicate", claim.predicate)
-    says = claim.object or not claim.negated  # "no longer", of whatever it was
+    # "No longer", of whatever it was; of many values it must say which.
+    says = claim.object or claim.many or not claim.negated
     value = _text("object", claim.object) if says else ""
     start, end = _time("valid_from", claim.valid_from), _time("valid_to", claim.valid_to)
     if start is not None and end is not None and end <= start:

@@ -45,10 +45,13 @@ __all__ = [
     "slot_of",
     "statements_of",
     "told",
+    "value_of",
 ]
 
 NEGATED, CORRECTS, MANY, EXTRACTED = 1, 2, 4, 8  # the last is the largest: see `reading.py`
 _DECISIONS: Final[tuple[Decision, ...]] = ("ADD", "UPDATE", "NOOP", "CONFLICT")
+_LOOKED_AT: Final = 64
+"""Statements of one subject and predicate that are looked at for a value in other words."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -100,12 +103,26 @@ def claim_of(stated: Mapping[str, Any]) -> Claim:
     return Claim(stated["subject"], stated["predicate"], stated["object"], many=many)
 
 
-def slot_of(claim: Claim, entity: bytes) -> tuple[bytes, bytes, bytes]:
+def slot_of(claim: Claim, entity: bytes, value: bytes) -> tuple[bytes, bytes, bytes]:
     """(slot, entity, predicate) as hashes: of many values each has a slot of its own."""
     predicate = predicate_key(claim.predicate)
-    value = normal(claim.object) if claim.many else ""
-    slot = text_hash(json.dumps([entity.hex(), predicate, claim.many, value]))
-    return slot, entity, text_hash(predicate)
+    parts = [entity.hex(), predicate, claim.many, value.hex() if claim.many else ""]
+    return text_hash(json.dumps(parts)), entity, text_hash(predicate)
+
+
+def value_of(connection: Connection, scope_id: int, claim: Claim, entity: bytes) -> bytes:
+    """Which value a statement is of: of many the one among the last that says the same."""
+    own = text_hash(normal(claim.object))
+    if not claim.many:
+        return own
+    predicate = text_hash(predicate_key(claim.predicate))
+    place = {"scope": scope_id, "subject": entity, "predicate": predicate}
+    if connection.execute(_KNOWN_VALUE, {**place, "value": own}).first() is not None:
+        return own
+    for row in connection.execute(_LAST_VALUES, place):
+        if row.flags & MANY and same_value(told(row.extra)["object"], claim.object):
+            return bytes(row.value)
+    return own
 
 
 def decide(connection: Connection, scope_id: int, row: dict[str, Any], said: Statement) -> Decided:
@@ -265,6 +282,27 @@ _OF_SLOT: Final = (
 # What had ended when the statement holds from has no part in it.
 _LIVE: Final = _OF_SLOT.where(holds.c.to_us.is_(None)).union_all(
     _OF_SLOT.where(holds.c.to_us > bindparam("from"))
+)
+_KNOWN_VALUE: Final = (
+    select(_f.seq)
+    .where(
+        _f.scope_id == bindparam("scope"),
+        _f.subject == bindparam("subject"),
+        _f.predicate == bindparam("predicate"),
+        _f.value == bindparam("value"),
+    )
+    .limit(1)
+)
+_LAST_VALUES: Final = (
+    select(_f.value, _f.flags, messages.c.extra)
+    .join(messages, messages.c.seq == _f.seq)
+    .where(
+        _f.scope_id == bindparam("scope"),
+        _f.subject == bindparam("subject"),
+        _f.predicate == bindparam("predicate"),
+    )
+    .order_by(_f.seq.desc())
+    .limit(_LOOKED_AT)
 )
 _STATEMENTS: Final = (
     select(fact_statements, messages.c.extra)

@@ -55,6 +55,7 @@ from rag_memory_plugins.stores.fact_rows import (
     moment,
     refold_all,
     slot_of,
+    value_of,
 )
 from rag_memory_plugins.stores.naming import entity_of, is_pair, key_of, pairs_changed
 from rag_memory_plugins.stores.rows import in_batches, keyword_row
@@ -227,7 +228,8 @@ def _state(
     connection.execute(_INSERT_KEYWORDS, {"seq": seq, **at, **keyword})
     connection.execute(_INSERT_OUTBOX, {"s": seq, "scope": scope_id})
     entity = entity_of(connection, scope_id, fact.claim, seq)
-    values = _row(fact, {**at, "seq": seq, "session_id": said_in}, entity, sources)
+    value = value_of(connection, scope_id, fact.claim, entity)
+    values = _row(fact, {**at, "seq": seq, "session_id": said_in}, (entity, value), sources)
     connection.execute(_INSERT_STATEMENT, values)
     numbers = tuple(sorted(sources))
     if numbers:
@@ -254,11 +256,11 @@ def _state(
 
 
 def _row(
-    fact: NewFact, place: dict[str, int], entity: bytes, sources: dict[int, int]
+    fact: NewFact, place: dict[str, int], about: tuple[bytes, bytes], sources: dict[int, int]
 ) -> dict[str, Any]:
     """The columns of a statement that is not decided on; it holds from when it was first said."""
     claim = fact.claim
-    slot, subject, predicate = slot_of(claim, entity)
+    slot, subject, predicate = slot_of(claim, *about)
     recorded, since = micros(fact.recorded_at), min(sources.values(), default=None)
     if claim.valid_from is not None:
         since = micros(claim.valid_from)
@@ -271,6 +273,7 @@ def _row(
         "predicate": predicate,
         "name": key_of(claim.subject),
         "object": key_of(claim.object),
+        "value": about[1],
         "recorded_us": recorded,
         "said": min(sources, default=0) if extracted else 0,
         "from_us": recorded if since is None else since,

@@ -209,7 +209,7 @@ def _move(connection: Connection, scope_id: int, name: _Name) -> set[bytes]:
     """Put a name's statements into the slots of its entity; the slots that this changed."""
     rows, touched = [], set()
     for row in connection.execute(_OF_NAME, {"scope": scope_id, "name": name.name}):
-        slot, subject, _ = slot_of(claim_of(told(row.extra)), name.entity)
+        slot, subject, _ = slot_of(claim_of(told(row.extra)), name.entity, bytes(row.value))
         if slot != bytes(row.slot):
             touched |= {bytes(row.slot), slot}
             rows.append({"s": row.seq, "slot": slot, "subject": subject})
@@ -311,7 +311,7 @@ _TEXTS: Final = (
     .where(one_of(fact_names.c.id, bindparam("ids", type_=Numbers)))
 )
 _OF_NAME: Final = (
-    select(_f.seq, _f.slot, messages.c.extra)
+    select(_f.seq, _f.slot, _f.value, messages.c.extra)
     .join(messages, messages.c.seq == _f.seq)
     .where(_f.scope_id == bindparam("scope"), _f.name == bindparam("name"))
 )

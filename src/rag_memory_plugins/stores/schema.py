@@ -312,7 +312,7 @@ mirror_removals: Final = _table(
 # What was stated, beside its text, which is a message of the scope of facts: see `stores/facts.py`.
 # `slot`, `subject` and `predicate` are hashes; `said` is the message it was read out of, 0 for none.
 # `name` and `object` are hashes of the subject and the object as they were stated; `subject` is the
-# entity that the name means.
+# entity that the name means, `value` the one of several values that a slot is of.
 fact_statements: Final = Table(
     "fact_statements",
     metadata,
@@ -324,6 +324,7 @@ fact_statements: Final = Table(
     Column("predicate", LargeBinary, nullable=False),
     Column("name", LargeBinary, nullable=False),
     Column("object", LargeBinary, nullable=False),
+    Column("value", LargeBinary, nullable=False),
     Column("recorded_us", Number, nullable=False),
     Column("said", Number, nullable=False),
     Column("from_us", Number, nullable=False),
@@ -336,7 +337,7 @@ fact_statements: Final = Table(
     Column("wording", Number),  # the statement whose wording its value has; NULL of a negated one
     Column("undone", Number, nullable=False, default=0),
     Index("fact_statements_slot", "scope_id", "slot", "recorded_us", "said", "seq"),
-    Index("fact_statements_subject", "scope_id", "subject"),
+    Index("fact_statements_subject", "scope_id", "subject", "predicate", "seq"),
     Index("fact_statements_predicate", "scope_id", "predicate"),
     Index("fact_statements_name", "scope_id", "name"),
     Index("fact_statements_object", "scope_id", "object"),
