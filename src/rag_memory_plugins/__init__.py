@@ -22,16 +22,28 @@ if TYPE_CHECKING:
     from rag_memory_plugins.config import Modes, Recall, Strategy
     from rag_memory_plugins.errors import RagMemoryError
     from rag_memory_plugins.events import Event
+    from rag_memory_plugins.facts.comparing import (
+        StatePair,
+        acompare_states_batch,
+        compare_states_batch,
+    )
+    from rag_memory_plugins.facts.llm_extractor import LLMExtractor
+    from rag_memory_plugins.facts.rules import RuleExtractor
     from rag_memory_plugins.filters import Filter
     from rag_memory_plugins.ingest.results import Ingested
     from rag_memory_plugins.llm.batching import BatchAnswer, LLMBatcher
     from rag_memory_plugins.memory.calibrating import Calibrated
     from rag_memory_plugins.memory.conversation import Conversation
+    from rag_memory_plugins.memory.entities import Entities
     from rag_memory_plugins.memory.extractive import ExtractiveSummarizer
+    from rag_memory_plugins.memory.facts import FactResult, Facts
+    from rag_memory_plugins.memory.graph import Graph
     from rag_memory_plugins.memory.llm_summary import LLMSummarizer
     from rag_memory_plugins.memory.memory import Memory
+    from rag_memory_plugins.memory.timeline import Timeline
     from rag_memory_plugins.namespace import SHARED, Namespace, Scope
     from rag_memory_plugins.opening import aopen_ledger, aopen_memory, open_ledger, open_memory
+    from rag_memory_plugins.ports import Claim, Entity, Fact, FactDecision, Said
     from rag_memory_plugins.prompt_json import minify, restore
     from rag_memory_plugins.results import (
         Context,
@@ -53,18 +65,27 @@ __all__ = [
     "SHARED",
     "BatchAnswer",
     "Calibrated",
+    "Claim",
     "CohereReranker",
     "Context",
     "Conversation",
     "CrossEncoderReranker",
+    "Entities",
+    "Entity",
     "EraseReceipt",
     "Event",
     "ExtractiveSummarizer",
+    "Fact",
+    "FactDecision",
+    "FactResult",
+    "Facts",
     "Filter",
+    "Graph",
     "Hit",
     "Image",
     "Ingested",
     "LLMBatcher",
+    "LLMExtractor",
     "LLMReranker",
     "LLMSummarizer",
     "Memory",
@@ -77,17 +98,23 @@ __all__ = [
     "RagMemoryError",
     "Recall",
     "Router",
+    "RuleExtractor",
+    "Said",
     "Scope",
     "SearchResult",
+    "StatePair",
     "Stats",
     "Strategy",
     "Summary",
     "SummaryLine",
+    "Timeline",
     "TokenBudget",
     "ToolCall",
     "WeightedReranker",
+    "acompare_states_batch",
     "aopen_ledger",
     "aopen_memory",
+    "compare_states_batch",
     "minify",
     "open_ledger",
     "open_memory",
@@ -101,17 +128,26 @@ _ROOMS = {
     "SHARED": "namespace",
     "BatchAnswer": "llm.batching",
     "Calibrated": "memory.calibrating",
+    "Claim": "ports",
     "CohereReranker": "retrieval.cohere_rerank",
     "Context": "results",
     "Conversation": "memory.conversation",
     "CrossEncoderReranker": "retrieval.cross_encoder",
+    "Entities": "memory.entities",
+    "Entity": "ports",
     "EraseReceipt": "results",
     "Event": "events",
     "ExtractiveSummarizer": "memory.extractive",
+    "Fact": "ports",
+    "FactDecision": "ports",
+    "FactResult": "memory.facts",
+    "Facts": "memory.facts",
     "Filter": "filters",
+    "Graph": "memory.graph",
     "Hit": "results",
     "Ingested": "ingest.results",
     "LLMBatcher": "llm.batching",
+    "LLMExtractor": "facts.llm_extractor",
     "LLMReranker": "retrieval.rerank",
     "LLMSummarizer": "memory.llm_summary",
     "Memory": "memory.memory",
@@ -122,16 +158,22 @@ _ROOMS = {
     "RagMemoryError": "errors",
     "Recall": "config",
     "Router": "router.router",
+    "RuleExtractor": "facts.rules",
+    "Said": "ports",
     "Scope": "namespace",
     "SearchResult": "results",
+    "StatePair": "facts.comparing",
     "Stats": "results",
     "Strategy": "config",
     "Summary": "results",
     "SummaryLine": "results",
+    "Timeline": "memory.timeline",
     "TokenBudget": "budget",
     "WeightedReranker": "retrieval.rerank",
+    "acompare_states_batch": "facts.comparing",
     "aopen_ledger": "opening",
     "aopen_memory": "opening",
+    "compare_states_batch": "facts.comparing",
     "minify": "prompt_json",
     "open_ledger": "opening",
     "open_memory": "opening",

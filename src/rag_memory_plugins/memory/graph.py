@@ -19,7 +19,7 @@ _KEYS: Final = ("predicate", "confidence", "valid_from", "valid_to", "fact")
 _CONTROL: Final = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 65534, 65535), " ")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
     """Relations between entities, each a fact from one to another.
 
@@ -71,6 +71,9 @@ class Graph:
                 if edge[key] is not None:
                     ET.SubElement(made, "data", key=key).text = _clean(str(edge[key]))
         return ET.tostring(root, encoding="unicode", xml_declaration=True)
+
+    def __repr__(self) -> str:
+        return f"Graph({len(self.nodes)} entities, {len(self.edges)} facts)"
 
     def _repr_html_(self) -> str:
         columns = ("from", "relation", "to", "since")

@@ -21,7 +21,7 @@ _LABEL: Final = 24
 _COLOURS: Final = ("#0f766e", "#1d4ed8", "#a16207", "#9333ea", "#b91c1c", "#0369a1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Timeline:
     """What held of `entity`, each value with its time, the earliest first; `until` is the present.
 
@@ -75,6 +75,9 @@ class Timeline:
 
     def __str__(self) -> str:
         return self.drawn()
+
+    def __repr__(self) -> str:
+        return f"Timeline({self.entity!r}, {len(self.facts)} values)"
 
     def _repr_html_(self) -> str:
         if not self.facts:
