@@ -22,7 +22,14 @@ from typing import Final
 
 from rich.progress import Progress
 
-from benchmarks import facts_calls, facts_hostile, facts_rules, facts_speed, facts_stale
+from benchmarks import (
+    facts_calls,
+    facts_hostile,
+    facts_rules,
+    facts_speed,
+    facts_stale,
+    facts_talk,
+)
 from benchmarks.encodings import default_encodings
 from benchmarks.facts_files import Story, read, story_of
 from benchmarks.facts_judge import (
@@ -61,10 +68,12 @@ GOALS: Final = {
     "llm_calls_repeat/extract": Goal("<=", 0),
     "insert_ms_p50": Goal("<=", 2),
     "query_ms_p50": Goal("<=", 3),
+    "talk_seconds": Goal("<=", 60),
+    "talk_new_again": Goal("<=", 0),
     "changed_elsewhere": Goal("<=", 0),
     "rendered_outside_fence": Goal("<=", 0),
 }
-PARTS: Final = ("lines", "rules", "stale", "calls", "speed", "hostile")
+PARTS: Final = ("lines", "rules", "stale", "calls", "speed", "talk", "hostile")
 SLOTS: Final = 20
 SHOWN: Final = 5
 """Statements decided wrongly that the notes show."""
@@ -156,6 +165,11 @@ class Bench:
         count = 50 if self.options.quick else 1_000
         place = (self.report, self.folder, self.options.seed, count, self.progress)
         facts_speed.measure(*place, local=self.local)
+
+    def talk(self) -> None:
+        """A meeting of three hours with its facts."""
+        turns = 300 if self.options.quick else 2_500
+        facts_talk.measure(self.report, self.folder, turns, self.options.seed)
 
     def hostile(self) -> None:
         """Facts of somebody who wants out."""

@@ -148,7 +148,10 @@ class Heap(Facts):
     """Facts none of which gives way to another."""
 
     async def astate(self, claims, **more):
-        kept = [replace(claim, many=True, valid_to=None) for claim in claims]
+        kept = [
+            replace(claim, object=claim.object or "whatever it was", many=True, valid_to=None)
+            for claim in claims
+        ]
         return await super().astate(kept, **more)
 
 
