@@ -149,8 +149,8 @@ class Heap(Facts):
 
     async def astate(self, claims, **more):
         kept = [
-            replace(claim, object=claim.object or "whatever it was", many=True, valid_to=None)
-            for claim in claims
+            replace(claim, many=bool(claim.object), valid_to=None)
+            for claim in claims  # an end of many values would have to name one
         ]
         return await super().astate(kept, **more)
 
