@@ -142,7 +142,7 @@ class Bench:
             self.report.notes.append(f"rules left out: {self.options.extractor} is not here")
             return
         try:
-            facts_rules.measure(self.report, extractor, facts_rules.read())
+            facts_rules.measure(self.report, extractor, facts_rules.statements())
         finally:
             get_portal().call(extractor.aclose())
 
