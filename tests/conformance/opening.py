@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rag_memory_plugins.stores.facts import SqlFacts
 from rag_memory_plugins.stores.flat import FlatIndex
 from rag_memory_plugins.stores.items import SqlItems
 from rag_memory_plugins.stores.sql import SqlLog
@@ -13,4 +14,4 @@ async def stores_of(database, make_index=FlatIndex, *others):
     await database.aopen()
     index = make_index(database, "words/1", 64)
     await index.aopen()
-    return Stores(SqlLog(database), SqlItems(database), index, others)
+    return Stores(SqlLog(database), SqlItems(database), index, SqlFacts(database), others)

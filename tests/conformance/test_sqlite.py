@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rag_memory_plugins.stores.sqlite import SqliteDatabase
+from rag_memory_plugins.testing.fact_store import FactStoreConformance
 from rag_memory_plugins.testing.item_store import ItemStoreConformance
 from rag_memory_plugins.testing.message_log import MessageLogConformance
 from rag_memory_plugins.testing.vector_index import VectorIndexConformance
@@ -33,3 +34,7 @@ class TestItems(Sqlite, ItemStoreConformance):
 
 class TestIndex(Sqlite, VectorIndexConformance):
     """FlatIndex."""
+
+
+class TestFacts(Sqlite, FactStoreConformance):
+    """SqlFacts."""

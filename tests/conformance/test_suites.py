@@ -12,6 +12,7 @@ import pytest
 
 from rag_memory_plugins import ports, stores, testing
 from rag_memory_plugins.ports import (
+    FactStore,
     ItemStore,
     MessageLog,
     SharedCache,
@@ -23,8 +24,10 @@ from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.testing.conforming import Conformance, methods_of
 
 TESTS = Path(__file__).resolve().parents[1]
-STORE_PORTS = [ItemStore, MessageLog, SharedCache, SharedState, VectorIndex, VectorStore]
+STORE_PORTS = [FactStore, ItemStore, MessageLog, SharedCache, SharedState, VectorIndex, VectorStore]
 NO_SUITE = {
+    "FactExtractor": "what a user brings; those of ours have tests of their own",
+    "ReadingQueue": "the outbox under another name: tests/memory/test_extracting.py",
     "FactSource": "what a user brings; no store of ours is one",
 }
 
@@ -62,7 +65,7 @@ def joined():
 
 
 def test_every_store_port_has_one_suite():
-    files = ("index", "items", "log", "shared")
+    files = ("facts", "index", "items", "log", "shared")
     of = [importlib.import_module(f"{ports.__name__}.{name}") for name in files]
     wanted = {
         each.__name__
@@ -90,7 +93,12 @@ def test_every_engine_joins_the_suite_of_its_port(port):
     every = list(joined())
     texts = [text for base, text in every if base in of_suite]
     engines = [each for each in classes(stores) if set(methods_of(port)) <= set(dir(each))]
-    if port in (ItemStore, MessageLog, VectorIndex):  # one for all databases, so each of these too
+    if port in (
+        FactStore,
+        ItemStore,
+        MessageLog,
+        VectorIndex,
+    ):  # one for all databases, so each of these too
         engines = [each for each in classes(stores) if each.__base__ is Database]
         # What subclasses of an index are made of is a store: see tests/conformance/test_mirrored.py.
     missing = [each.__name__ for each in engines if not any(each.__name__ in t for t in texts)]

@@ -14,7 +14,13 @@ from rag_memory_plugins.types import Message
 
 if TYPE_CHECKING:
     from rag_memory_plugins.memory.memory import Closable
-    from rag_memory_plugins.ports import ItemStore, MessageLog, StoredMessage, VectorIndex
+    from rag_memory_plugins.ports import (
+        FactStore,
+        ItemStore,
+        MessageLog,
+        StoredMessage,
+        VectorIndex,
+    )
 
 __all__ = ["MONDAY", "NOON", "Stores", "StoresConformance", "ids", "said", "texts"]
 
@@ -24,7 +30,7 @@ NOON: Final = datetime(2026, 5, 8, 12, tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class Stores:
-    """What is open: a log, its items and its index, and `others` that are closed before the log.
+    """What is open: a log, its items, index and facts, and `others` that are closed before the log.
 
     >>> from rag_memory_plugins.stores.sql import SqlLog
     >>> from rag_memory_plugins.stores.sqlite import SqliteDatabase
@@ -37,6 +43,7 @@ class Stores:
     log: MessageLog
     items: ItemStore | None = None
     index: VectorIndex | None = None
+    facts: FactStore | None = None
     others: Sequence[Closable] = ()
 
     async def aclose(self) -> None:
@@ -47,7 +54,7 @@ class Stores:
 
 
 class StoresConformance(SharedConformance):
-    """Tests of one `part` of `Stores`: "log", "items" or "index"."""
+    """Tests of one `part` of `Stores`: "log", "items", "index" or "facts"."""
 
     part: ClassVar[str]
 
