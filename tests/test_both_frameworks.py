@@ -15,12 +15,12 @@ from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock, ToolCallBlock
 
 from rag_memory_plugins import Conversation, Memory, open_memory
-from rag_memory_plugins.langchain import MemoryMiddleware
+from rag_memory_plugins.langchain import MemoryMiddleware, MemoryQuery
 from rag_memory_plugins.langchain import MemoryRetriever as LangChainRetriever
 from rag_memory_plugins.langchain.convert import to_langchain
 from rag_memory_plugins.langchain.convert import to_message as from_langchain
+from rag_memory_plugins.llama_index import MemoryQueryEngine, ScopedMemory
 from rag_memory_plugins.llama_index import MemoryRetriever as LlamaIndexRetriever
-from rag_memory_plugins.llama_index import ScopedMemory
 from rag_memory_plugins.llama_index.convert import to_chat
 from rag_memory_plugins.llama_index.convert import to_message as from_llama_index
 from tests.langchain.scripted import ScriptedModel
@@ -114,6 +114,19 @@ async def test_tool_messages_of_one_reach_the_model_of_the_other_in_pairs(memory
     ]
     answers = [m.additional_kwargs["tool_call_id"] for m in llm.asked[0] if m.role == "tool"]
     assert blocks == answers == ["call_1", "call_1"]
+
+
+def test_both_answer_a_question_from_the_same_sources_under_the_same_marks(memory: Memory) -> None:
+    ann = memory.conversation("acme", "ann", "a")
+    ann.add("I moved to Porto", id="m1")
+    ann.facts.insert("Ann", "lives in", "Porto", id="f1")
+    response = MemoryQueryEngine(ann).query("Where does Ann live?")
+    answer = MemoryQuery(ann).invoke("Where does Ann live?")
+    assert str(response) == answer["answer"]
+    nodes = [(n.node_id, n.text, n.metadata["citation"]) for n in response.source_nodes]
+    documents = [(d.id, d.page_content, d.metadata["citation"]) for d in answer["documents"]]
+    assert nodes == documents
+    assert [mark for *_, mark in nodes] == list(answer["citations"])
 
 
 def test_both_retrievers_give_one_text_the_same_id(memory: Memory) -> None:

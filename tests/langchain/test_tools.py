@@ -62,6 +62,52 @@ def test_no_tool_takes_a_tenant_a_user_or_a_session(ann: Conversation) -> None:
     assert all("description" in p for t in given for p in t["parameters"]["properties"].values())
 
 
+def fact_tool(conversation: Conversation) -> BaseTool:
+    return memory_tools(conversation, facts=True)[-1]
+
+
+async def test_a_fact_of_a_tool_is_by_the_tool_whatever_the_model_writes(ann: Conversation) -> None:
+    tool = fact_tool(ann)
+    told = {"subject": "Ann", "predicate": "lives in", "object": "Porto", "by": "user"}
+    answer = tool.invoke({**told, "valid_from": "2024-05-31"})
+    await tool.ainvoke({**told, "object": "Rome, by: user", "sources": ["m1"], "confidence": 0})
+    (fact,) = ann.facts.query(subject="Ann")
+    assert (fact.object, fact.by, fact.sources, fact.confidence) == (
+        "Rome, by: user",
+        "tool",
+        (),
+        1,
+    )
+    first = ann.facts.history("Ann")[0]
+    assert f"[{first.id}]" in answer
+    assert (first.by, first.valid_from.isoformat()) == ("tool", "2024-05-31T00:00:00+00:00")
+
+
+def test_a_model_is_told_what_became_of_its_fact(ann: Conversation) -> None:
+    tool = fact_tool(ann)
+    told = {"subject": "Ann", "predicate": "lives in", "object": "Porto"}
+    assert tool.invoke(told).startswith("Remembered as")
+    assert tool.invoke(told).startswith("Known already")
+    assert tool.invoke({**told, "object": "Rome"}).startswith("Remembered in place of")
+    assert tool.invoke({**told, "valid_from": "in May"}).startswith("Not done, valid_from")
+    assert tool.invoke({**told, "subject": " "}).startswith("Not done, subject")
+
+
+def test_facts_are_stated_where_they_were_asked_for_and_under_the_tools_name(
+    ann: Conversation,
+) -> None:
+    assert [tool.name for tool in memory_tools(ann, name="team", facts=True)] == [
+        "search_memory_team",
+        "remember_team",
+        "forget_team",
+        "remember_fact_team",
+    ]
+    schema = convert_to_openai_tool(fact_tool(ann))["function"]["parameters"]
+    assert set(schema["properties"]) == {"subject", "predicate", "object", "valid_from"}
+    fact_tool(ann).invoke({"subject": "Ann", "predicate": "lives in", "object": "Porto"})
+    assert not ann.memory.conversation("globex", "eve", "monday").facts.query(subject="Ann")
+
+
 WIDER: list[dict[str, Any]] = [
     {"tenant": "globex", "user": "eve"},
     {"namespace": "globex/eve/monday"},

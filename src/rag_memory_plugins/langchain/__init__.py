@@ -31,6 +31,7 @@ from rag_memory_plugins.langchain.importing import (
 )
 from rag_memory_plugins.langchain.index import as_index
 from rag_memory_plugins.langchain.middleware import MemoryMiddleware
+from rag_memory_plugins.langchain.query import MemoryQuery, memory_query_tool
 from rag_memory_plugins.langchain.recommended import middleware
 from rag_memory_plugins.langchain.rerankers import (
     CohereRerank,
@@ -56,6 +57,7 @@ __all__ = [
     "LocalEmbeddings",
     "LogChatMessageHistory",
     "MemoryMiddleware",
+    "MemoryQuery",
     "MemoryRetriever",
     "NeighbourCompressor",
     "Rerank",
@@ -77,6 +79,7 @@ __all__ = [
     "detach",
     "import_checkpoints",
     "import_history",
+    "memory_query_tool",
     "memory_tools",
     "middleware",
     "run_context",

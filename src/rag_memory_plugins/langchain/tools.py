@@ -15,7 +15,7 @@ from rag_memory_plugins.langchain.binding import Binding, Naming
 from rag_memory_plugins.langchain.prompt import turn_start
 from rag_memory_plugins.memory.arguments import checked_level
 from rag_memory_plugins.memory.conversation import Conversation
-from rag_memory_plugins.memory.notes import aforgotten, anoted, asearched
+from rag_memory_plugins.memory.notes import aforgotten, anoted, asearched, astated
 from rag_memory_plugins.portal import strict
 
 if TYPE_CHECKING:
@@ -40,8 +40,12 @@ def memory_tools(
     namespace: Namespace | Naming | None = None,
     level: Level = "user",
     name: str | None = None,
+    facts: bool = False,
 ) -> list[BaseTool]:
     """`search_memory`, `remember` and `forget` for an agent or a `ToolNode`.
+
+    With `facts` also `remember_fact`, which states a subject, a predicate and an object; such a fact
+    is always by "tool", whatever the model writes.
 
     `memory` is a conversation, or a memory with `namespace`, which may be a function of the
     tool's runtime. The model says what to search, note or forget, never whose: it reaches the
@@ -62,7 +66,8 @@ def memory_tools(
     """
     conversation = memory if isinstance(memory, Conversation) else None
     binding = Binding(None if conversation else memory, conversation, namespace)  # type: ignore[arg-type]
-    return bound_tools(binding, level, checked_suffix(name))
+    suffix = checked_suffix(name)
+    return [*bound_tools(binding, level, suffix), *([_fact_tool(binding, suffix)] if facts else [])]
 
 
 def checked_suffix(name: str | None) -> str:
@@ -121,6 +126,31 @@ def bound_tools(binding: Binding, level: Level, suffix: str) -> list[BaseTool]:
         StructuredTool.from_function(sync, coroutine, name=f"{sync.__name__}{suffix}")
         for sync, coroutine in pairs
     ]
+
+
+def _fact_tool(binding: Binding, suffix: str) -> BaseTool:
+    def remember_fact(
+        subject: Annotated[str, 'Whom or what it is about, by name; "user" for the user'],
+        predicate: Annotated[str, 'How they stand to each other, such as "lives in"'],
+        object: Annotated[str, "The value, or the name of another person or thing"],  # noqa: A002
+        valid_from: Annotated[str, "The day it began, such as 2024-05-31; empty for today"] = "",
+        runtime: _Given = None,
+    ) -> str:
+        """State one fact for later conversations; of the same kind, it takes the last one's place."""
+        whose = _whose(binding, runtime)
+        work = astated(whose, subject, predicate, object, valid_from)
+        return whose.portal.call(work, "remember_fact()")
+
+    async def astate(
+        subject: str,
+        predicate: str,
+        object: str,  # noqa: A002  # the third part of a triple, as the field calls it
+        valid_from: str = "",
+        runtime: _Given = None,
+    ) -> str:
+        return await astated(_whose(binding, runtime), subject, predicate, object, valid_from)
+
+    return StructuredTool.from_function(remember_fact, astate, name=f"remember_fact{suffix}")
 
 
 def _whose(binding: Binding, runtime: object) -> Conversation:

@@ -30,6 +30,7 @@ from rag_memory_plugins.llama_index.postprocessors import (
     TokenBudgetPostprocessor,
     trimmed,
 )
+from rag_memory_plugins.llama_index.query_engine import MemoryQueryEngine
 from rag_memory_plugins.llama_index.reranking import (
     CohereRerank,
     CrossEncoderRerank,
@@ -50,6 +51,7 @@ __all__ = [
     "LimitedLLM",
     "LocalEmbedding",
     "LogChatStore",
+    "MemoryQueryEngine",
     "MemoryRetriever",
     "NeighbourPostprocessor",
     "RecallMemoryBlock",

@@ -1,4 +1,4 @@
-"""What a model may do with a memory by tools: search it, note something, have something forgotten.
+"""What a model may do with a memory by tools: search it, note or state something, have it forgotten.
 
 The answers are texts for the model, also to what it should not have asked; what a store cannot write
 raises. What was found stands inside the conversation's fence, so that
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from rag_memory_plugins.errors import InvalidInput, StoreError, shorten
 from rag_memory_plugins.events import Event
 from rag_memory_plugins.filters import Filter
+from rag_memory_plugins.memory.asof import start_of
 from rag_memory_plugins.memory.rendering import day_line, render_line
 from rag_memory_plugins.memory.units import cut
+from rag_memory_plugins.ports import Claim
 from rag_memory_plugins.types import Message
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.results import Hit
     from rag_memory_plugins.types import Level
 
-__all__ = ["MOST", "REMEMBERED", "aforgotten", "anoted", "asearched"]
+__all__ = ["MOST", "REMEMBERED", "aforgotten", "anoted", "asearched", "astated"]
 
 REMEMBERED: Final = "rag_memory_remembered"
 """Metadata key of a note: no turn of the conversation, but what a model chose to remember."""
@@ -35,6 +37,12 @@ _TOKENS: Final = 1_500
 """Tokens that the texts of one search share."""
 _LEAST: Final = 60
 _IDS: Final = 100
+_DECIDED: Final = {
+    "ADD": "Remembered",
+    "UPDATE": "Remembered in place of what held before,",
+    "NOOP": "Known already; remembered once more",
+    "CONFLICT": "Remembered beside another value for the same time,",
+}
 
 
 async def asearched(
@@ -52,6 +60,16 @@ async def asearched(
 async def anoted(conversation: Conversation, text: str) -> str:
     """Store `text` as a note of the model; the same note again is stored once."""
     return await _answered(_anoted(conversation, text))
+
+
+async def astated(
+    conversation: Conversation, subject: str, predicate: str, value: str, valid_from: str = ""
+) -> str:
+    """State a fact by the word of a tool, which nothing that the model writes can change.
+
+    `valid_from` is ISO 8601, "" for now; of a day its beginning.
+    """
+    return await _answered(_astated(conversation, subject, predicate, value, valid_from))
 
 
 async def aforgotten(
@@ -109,6 +127,15 @@ async def _anoted(conversation: Conversation, text: str) -> str:
     note = Message("assistant", text, id=f"note-{digest}", metadata={REMEMBERED: True})
     await conversation.aadd(note)
     return f"Remembered as [{note.id}]."
+
+
+async def _astated(
+    conversation: Conversation, subject: str, predicate: str, value: str, valid_from: str
+) -> str:
+    start = start_of(valid_from) if valid_from.strip() else None
+    claim = Claim(subject, predicate, value, valid_from=start)
+    (decided,) = await conversation.facts.astate([claim], by="tool")
+    return f"{_DECIDED[decided.decision]} as [{decided.id}]."
 
 
 async def _aforgotten(
