@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -27,7 +27,7 @@ _BRANDS: Final = frozenset(
 _LEADING: Final = frozenset({"the"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Form:
     """A name taken apart; equal `key`s are one name.
 
@@ -51,7 +51,7 @@ class Form:
     acronym: str = ""
     letters: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def rank(self) -> tuple[int, ...]:
         """How much a name tells: among names that fit, one joins those that tell more."""
         parts = [part for part in (self.first, *self.middle, self.last) if part]

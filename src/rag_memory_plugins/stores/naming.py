@@ -47,10 +47,10 @@ __all__ = [
 SAME: Final = "same as"
 APART: Final = "different from"
 PAIRS: Final = {text_hash(predicate_key(each)): each for each in (SAME, APART)}
-_COMMON: Final = 64
+_COMMON: Final = 16
 """Names that share a block at most: what more share tells none of them apart."""
-_MOST: Final = 400
-"""Names looked at for one; where more hang together, those that are two steps away at most."""
+_MOST: Final = 100
+"""Names looked at for one; where more hang together, those that are one step away alone."""
 _LONGEST: Final = 80
 _WORDS: Final = 5
 
@@ -228,7 +228,7 @@ def _near(
     last = set(known)
     for step in range(_MOST):
         following = set(_sharing(connection, scope_id, (), last)) - known
-        if not following or (step > 1 and len(known) + len(following) > _MOST):
+        if not following or (step > 0 and len(known) + len(following) > _MOST):
             break
         known |= following
         last = following
