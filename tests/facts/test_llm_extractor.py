@@ -309,3 +309,20 @@ def test_what_cannot_be_used_is_refused(values, field):
     with pytest.raises(InvalidInput) as refused:
         make(values.pop("model", Local(truth)), **values)
     assert refused.value.field == field
+
+
+def test_it_tells_a_change_from_another_wording_in_one_call():
+    def answer(items):
+        return lines([(label, {"change": "same", "reason": "told so"}) for label, _ in items])
+
+    with wired(answer) as (server, model):
+        extractor = make(model)
+        states = [
+            ("Atlas", "status", "being built", "under construction"),
+            ("Atlas", "budget", "5,000 euros", "6,000 euros"),
+            ("Atlas", "status", "Shipped", "shipped"),
+        ]
+        same = asyncio.run(extractor.asame(ANN, states))
+        # Other numbers are a change whatever a model says; equal wordings are not asked about.
+        assert same == [True, False, True]
+        assert len(server.requests) == 1

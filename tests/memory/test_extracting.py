@@ -201,6 +201,34 @@ def test_news_of_last_week_is_news_of_today_too(opened, reader):
     assert then.object == "Faro"
 
 
+class Comparing(Reader):
+    """Also says which states are one; notes what it was asked."""
+
+    def __init__(self, same):
+        super().__init__()
+        self.same = same
+        self.compared = []
+
+    async def asame(self, scope, states):
+        self.compared.append(list(states))
+        return [frozenset(state[2:]) in self.same for state in states]
+
+
+def test_another_wording_that_a_model_knows_changes_nothing(opened):
+    reader = Comparing({frozenset({"Lisbon", "Olisipo"})})
+    ann = opened(facts=reader).conversation("acme", "ann", "monday")
+    say(ann, ["Ann lives in Lisbon"])
+    ann.memory.settle()
+    say(ann, ["Ann lives in Olisipo", "Bob lives in Faro", "Ann lives in Lisbon"], first=2)
+    ann.memory.settle()
+    assert reader.compared == [[("Ann", "lives in", "Lisbon", "Olisipo")]]
+    (fact,) = ann.facts.query(subject="Ann")
+    assert (fact.object, len(fact.sources)) == ("Lisbon", 3)
+    say(ann, ["Ann lives in Porto"], first=5)
+    ann.memory.settle()
+    assert held(ann) == [("Porto", "extracted")]
+
+
 def test_what_is_neither_is_refused(opened):
     with pytest.raises(InvalidInput, match="facts"):
         opened(facts="everything")

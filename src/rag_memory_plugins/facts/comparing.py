@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rag_memory_plugins.errors import InvalidInput, InvalidNamespace
 from rag_memory_plugins.events import Event, Hook, emit
-from rag_memory_plugins.facts.wordings import Change, contradiction, same_wording
+from rag_memory_plugins.facts.values import same_value
+from rag_memory_plugins.facts.wordings import Change, contradiction
 from rag_memory_plugins.llm.batching import BatchAnswer, LLMBatcher
 from rag_memory_plugins.namespace import Scope
 from rag_memory_plugins.portal import blocking_function, get_portal
@@ -191,7 +192,7 @@ async def acompare_states_batch(
     *,
     model: ChatModel | LLMBatcher | None,
     scope: Scope,
-    same: Callable[[str, str], bool] = same_wording,
+    same: Callable[[str, str], bool] = same_value,
     hooks: tuple[Hook, ...] = (),
 ) -> StateDifferences:
     """One difference a pair, in order, whatever becomes of the model.

@@ -21,6 +21,11 @@ from typing import TYPE_CHECKING, Final
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.events import Event, Hook, emit
 from rag_memory_plugins.facts.claim_reading import LONGEST, claims_of, entries_of
+from rag_memory_plugins.facts.comparing import (
+    StatePair,
+    acompare_states_batch,
+    comparing_batcher,
+)
 from rag_memory_plugins.facts.heard import heard
 from rag_memory_plugins.facts.retrying import RetryingModel
 from rag_memory_plugins.llm.batching import BatchAnswer, LLMBatcher
@@ -115,6 +120,16 @@ class LLMExtractor:
         self.fallback = _rules() if fallback is None else fallback
         self._hooks = hooks
         retrying = RetryingModel(model, tries=tries, timeout=timeout, sleep=sleep)
+        self._comparer = comparing_batcher(
+            retrying,
+            counter=counter,
+            concurrency=concurrency,
+            timeout=retrying.longest,
+            cache_seconds=cache_seconds,
+            hooks=hooks,
+            clock=clock,
+            rng=rng,
+        )
         self._batcher = LLMBatcher(
             retrying,
             INSTRUCTION,
@@ -158,6 +173,18 @@ class LLMExtractor:
         if lost:
             found |= await self._instead(scope, messages, lost)
         return [found.get(number, []) for number in range(len(messages))]
+
+    async def asame(self, scope: Scope, states: Sequence[tuple[str, str, str, str]]) -> list[bool]:
+        """Whether the values of each (entity, key, old, new) say the same: one call for many.
+
+        Numbers, names and negations that differ are a change whatever the model says; rules decide
+        where it does not answer (`compare_states_batch`).
+        """
+        pairs = [StatePair(*state) for state in states]
+        found = await acompare_states_batch(
+            pairs, model=self._comparer, scope=scope, hooks=self._hooks
+        )
+        return [difference.change == "same" for difference in found]
 
     async def aclose(self) -> None:
         """Close the fallback that was made here; model and another fallback are their makers'."""

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.events import Event, Hook, emit
+from rag_memory_plugins.facts.values import same_value
 from rag_memory_plugins.memory.facts import checked_claim
 from rag_memory_plugins.memory.worker import Worker
-from rag_memory_plugins.ports import NewFact, Said
+from rag_memory_plugins.ports import FactQuery, NewFact, Said, StateComparer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from rag_memory_plugins.namespace import Scope
     from rag_memory_plugins.ports import Claim, FactExtractor, FactStore, ReadingQueue, Unread
+    from rag_memory_plugins.types import Message
 
 __all__ = ["Extracting"]
 
@@ -89,7 +91,9 @@ class Extracting(Worker):
                 by_scope.setdefault(item.namespace.scope, []).append(item)
         count = 0
         for scope, some in by_scope.items():
-            read = await self._extractor.aextract(scope, [item.message for item in some])
+            messages = [item.message for item in some]
+            read = await self._extractor.aextract(scope, messages)
+            read = await self._as_known(scope, messages, read)
             for item, claims in zip(some, read, strict=True):
                 count += await self._state(item, claims)
         await self.queue.asettle(batch)
@@ -99,6 +103,41 @@ class Extracting(Worker):
         self.count += count
         if count:
             self.stored()
+
+    async def _as_known(
+        self, scope: Scope, messages: Sequence[Message], read: Sequence[Sequence[Claim]]
+    ) -> list[list[Claim]]:
+        """The claims, those in the known wording that only say in other words what is known.
+
+        What rules cannot tell from a change is asked of an extractor that can: one question a batch.
+        """
+        given = [list(claims) for claims in read]
+        if not isinstance(self._extractor, StateComparer):
+            return given
+        places, states = [], []
+        for number, claims in enumerate(given):
+            for at, claim in enumerate(claims):
+                old = await self._held(scope, claim, messages[number].time)
+                if old is not None and not same_value(old, claim.object):
+                    places.append((number, at, old))
+                    states.append((claim.subject, claim.predicate, old, claim.object))
+        answers = await self._extractor.asame(scope, states) if states else []
+        for (number, at, old), same in zip(places, answers, strict=True):
+            if same:
+                given[number][at] = replace(given[number][at], object=old)
+        return given
+
+    async def _held(self, scope: Scope, claim: Claim, said: datetime) -> str | None:
+        """The one value that a claim would take the place of."""
+        if claim.many or claim.negated or claim.corrects or not claim.object:
+            return None
+        if not claim.subject.strip() or not claim.predicate.strip():
+            return None
+        asked = FactQuery(
+            claim.valid_from or said, claim.subject, claim.predicate, min_confidence=0.0, limit=2
+        )
+        found = await self._store.aheld(scope, asked)
+        return found[0].object if len(found) == 1 and not found[0].many else None
 
     async def _state(self, item: Unread, claims: Sequence[Claim]) -> int:
         """Store what was read in one message; how many facts that were."""

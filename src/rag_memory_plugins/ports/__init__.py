@@ -21,6 +21,7 @@ from rag_memory_plugins.ports.facts import (
     ReadingQueue,
     Relation,
     Said,
+    StateComparer,
     Unread,
 )
 from rag_memory_plugins.ports.index import (
@@ -80,6 +81,7 @@ __all__ = [
     "SessionView",
     "SharedCache",
     "SharedState",
+    "StateComparer",
     "StoredItem",
     "StoredMessage",
     "Summarizer",

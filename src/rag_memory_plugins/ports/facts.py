@@ -27,6 +27,7 @@ __all__ = [
     "ReadingQueue",
     "Relation",
     "Said",
+    "StateComparer",
     "Unread",
 ]
 
@@ -287,6 +288,17 @@ class FactExtractor(Protocol):
 
     async def aclose(self) -> None:
         """Free what it holds; called once, by who made it."""
+
+
+@runtime_checkable
+class StateComparer(Protocol):
+    """An extractor that can also tell a change from another wording of the same."""
+
+    async def asame(self, scope: Scope, states: Sequence[tuple[str, str, str, str]]) -> list[bool]:
+        """Whether the old and the new value of each (entity, key, old, new) say the same, in order.
+
+        False for what it cannot tell.
+        """
 
 
 @runtime_checkable
