@@ -188,11 +188,11 @@ def test_4167_a_request_over_the_limit_of_a_minute_is_not_sent_again(make, serve
 
 
 TIMEOUTS = {
-    "first": (hang(), Timeouts(first=0.2), "no first piece|nothing"),
-    "first, after the headers": (Stall("headers"), Timeouts(first=0.2), "no first piece"),
-    "first, with pings": (Stall("role", ping_seconds=0.01), Timeouts(first=0.2), "no first piece"),
+    "first": (hang(), Timeouts(first=0.5), "no first piece|nothing"),
+    "first, after the headers": (Stall("headers"), Timeouts(first=0.5), "no first piece"),
+    "first, with pings": (Stall("role", ping_seconds=0.01), Timeouts(first=0.5), "no first piece"),
     "between": (Stall(1), Timeouts(between=0.05), "no further piece"),
-    "total": (Stall(1, ping_seconds=0.01), Timeouts(total=0.2), "no whole answer|no end"),
+    "total": (Stall(1, ping_seconds=0.01), Timeouts(total=0.8), "no whole answer|no end"),
 }
 
 
