@@ -27,6 +27,7 @@ TESTS = Path(__file__).resolve().parents[1]
 STORE_PORTS = [FactStore, ItemStore, MessageLog, SharedCache, SharedState, VectorIndex, VectorStore]
 NO_SUITE = {
     "FactExtractor": "what a user brings; those of ours have tests of their own",
+    "StateComparer": "what an extractor may be besides",
     "ReadingQueue": "the outbox under another name: tests/memory/test_extracting.py",
     "FactSource": "what a user brings; no store of ours is one",
 }

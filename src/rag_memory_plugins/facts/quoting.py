@@ -1,4 +1,4 @@
-"""A message without what its author did not say: fences, code, quotations, text pasted for a task."""
+"""A text without what its author did not state: code, quotations, text pasted for a task."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["HIDDEN", "own_words", "unfenced"]
+__all__ = ["HIDDEN", "own_words"]
 
 HIDDEN: Final = "\ufffc"
 """Stands where a quotation or code was: a claim whose object holds it is not made."""
 
-_TAG: Final = re.compile(r"<(/?)(memory-[0-9]{9,72})>")
 _KEYS: Final = str.maketrans(
     {0x2018: "'", 0x2019: "'", 0x02BC: "'", 0x201C: '"', 0x201D: '"', 0x201E: '"', 0xAB: '"'}
     | {0xBB: '"', 0x2212: "-", 0x2013: "-", 0x2010: "-", 0xFF1F: "?", 0xFF01: "!", 0x3002: "."}
@@ -44,7 +43,10 @@ _TASK: Final = re.compile(
 )
 _MAKE_BELIEVE: Final = re.compile(
     r"\b(?:imagine|pretend|suppose|role-?play|let's say|hypothetically|act as|acting as|assume"
-    r"|in (?:my|the|a) (?:story|novel|dream|game|book|scenario|script))\b",
+    r"|in (?:my|the|a) (?:story|novel|dream|game|book|scenario|script|film|movie|play|sketch)"
+    r"|for (?:the sake of argument|argument's sake)|hypothetical|thought experiment|my (?:character|protagonist|persona|player)|picture (?:this|a)"
+    r"|let us say|in (?:a|an) (?:perfect|ideal) world|in (?:another|a past) life|lorem|made-up|fictional"
+    r"|(?<![^.!?] )\bsay,? (?:that )?(?:an?|my|your|our|the|i|we|there|someone|somebody|you))\b",
     re.IGNORECASE,
 )
 _TITLE_WORDS: Final = 6
@@ -54,37 +56,13 @@ _SPEAKS: Final = re.compile(
 )
 
 
-def unfenced(text: str) -> str:
-    """`text` without the blocks between tags as a context's fence has them.
-
-    Whose tags they are is not asked: that needs a secret. What follows a tag that is never closed
-    is left out too.
-
-    >>> unfenced("Hi <memory-123456789>I live in Rome</memory-123456789> there")
-    'Hi  there'
-    """
-    if "<memory-" not in text:
-        return text
-    kept, at, open_tag = [], 0, ""
-    for tag in _TAG.finditer(text):
-        if open_tag:
-            if tag[1] and tag[2] == open_tag:
-                open_tag, at = "", tag.end()
-        elif not tag[1]:
-            kept.append(text[at : tag.start()])
-            open_tag, at = tag[2], tag.end()
-    if not open_tag:
-        kept.append(text[at:])
-    return "".join(kept)
-
-
 def own_words(text: str) -> str:
     """What the author of `text` states: one line for each of theirs, signs as a keyboard has them.
 
     >>> own_words("> I live in Rome" + chr(10) + "Me too. She said \u201cI'm a nurse\u201d.")
     'Me too. She said \ufffc.'
     """
-    text = unfenced(text).translate(_KEYS).replace("\r", "\n")
+    text = text.translate(_KEYS).replace("\r", "\n")
     return "\n".join(_lines(_CONTROL.sub(" ", text)))
 
 

@@ -2,80 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
+
+from rag_memory_plugins.facts.forms import FORMS, base_of
 
 __all__ = ["Phrase", "phrase_of"]
 
-_IRREGULAR: Final = MappingProxyType({
-    "have": "had had has having", "be": "was been is being", "do": "did done does doing",
-    "go": "went gone goes going", "eat": "ate eaten eats eating", "drink": "drank drunk drinks drinking",
-    "speak": "spoke spoken speaks speaking", "drive": "drove driven drives driving",
-    "teach": "taught taught teaches teaching", "buy": "bought bought buys buying",
-    "sell": "sold sold sells selling", "leave": "left left leaves leaving",
-    "quit": "quit quit quits quitting", "take": "took taken takes taking", "get": "got got gets getting",
-    "run": "ran run runs running", "fly": "flew flown flies flying", "wear": "wore worn wears wearing",
-    "grow": "grew grown grows growing", "choose": "chose chosen chooses choosing",
-    "pay": "paid paid pays paying", "stop": "stopped stopped stops stopping",
-    "give": "gave given gives giving", "study": "studied studied studies studying",
-    "marry": "married married marries marrying", "travel": "traveled travelled travels travelling",
-    "begin": "began begun begins beginning", "keep": "kept kept keeps keeping",
-    "lead": "led led leads leading", "pick": "picked picked picks picking",
-    "drop": "dropped dropped drops dropping", "meet": "met met meets meeting",
-    "swim": "swam swum swims swimming", "ride": "rode ridden rides riding",
-    "read": "read read reads reading", "become": "became become becomes becoming",
-    "cost": "cost cost costs costing", "belong": "belonged belonged belongs belonging",
-    "join": "joined joined joins joining", "visit": "visited visited visits visiting",
-    "rent": "rented rented rents renting", "plan": "planned planned plans planning",
-    "commit": "committed committed commits committing", "weigh": "weighed weighed weighs weighing",
-    "prefer": "preferred preferred prefers preferring", "settle": "settled settled settles settling",
-    "enjoy": "enjoyed enjoyed enjoys enjoying", "play": "played played plays playing",
-    "own": "owned owned owns owning", "look": "looked looked looks looking",
-    "opt": "opted opted opts opting", "like": "liked liked likes liking",
-})  # fmt: skip
-_REGULAR: Final = (
-    "live reside dwell work move relocate switch migrate change start love adore hate dislike detest"
-    " loathe despise smoke use learn collect manage report graduate retire adopt decide agree vote"
-    " renew support attend launch present postpone approve reject cancel finish volunteer practise"
-    " practice code cook bake support host store deploy maintain handle oversee coach train specialise"
-    " specialize depend expire last relocate hire promote employ prefer name call celebrate avoid"
-)
 _ADVERBS: Final = frozenset(
     "really also just still always usually currently now actually mostly mainly generally normally"
     " simply absolutely totally truly personally definitely honestly recently finally officially"
     " already only mostly basically both even ever often sometimes rarely hardly secretly quite"
-    " kinda literally completely technically first all very since then".split()
-) - {"first", "all", "very", "rarely", "hardly", "sometimes", "only", "ever"}
+    " kinda literally completely technically first all very since then eventually instead proudly happily fully primarily occasionally regularly together".split()
+) - {"first", "all", "very", "rarely", "hardly", "sometimes", "ever"}
 _REFUSED: Final = frozenset(
     "would could might may should must want wanted need needed hope hoped wish wonder try tried"
     " feel felt mean know knew think thought guess was were had did rarely hardly sometimes only"
     " almost nearly ever wouldn't let see saw".split()
 )
-_SHORT: Final = (
-    ("i'm ", "i am "), ("im ", "i am "), ("i've ", "i have "), ("ive ", "i have "),
-    ("i'll ", "i will "), ("we're ", "we are "), ("we've ", "we have "), ("we'll ", "we will "),
-)  # fmt: skip
-
-
-def _forms() -> dict[str, tuple[str, str]]:
-    """Every form of a verb with its base form and tenses: b base, s he/she/it, t past, p participle, g -ing."""
-    forms: dict[str, list[str]] = {}
-    table: dict[str, tuple[str, str]] = {}
-    for verb in _REGULAR.split():
-        stem = verb.removesuffix("e")
-        third = f"{verb}es" if verb.endswith(("ch", "sh", "x", "o")) else f"{verb}s"
-        past = f"{stem}ed" if not verb.endswith("y") or verb[-2] in "ao" else f"{verb[:-1]}ied"
-        forms[verb] = [past, past, third, f"{stem}ing"]
-    forms |= {verb: words.split() for verb, words in _IRREGULAR.items()}
-    for verb, (past, done, third, going) in forms.items():
-        for word, tense in ((verb, "b"), (past, "t"), (done, "p"), (third, "s"), (going, "g")):
-            known = table.get(word, (verb, ""))
-            table[word] = (known[0], known[1] + tense) if known[0] == verb else known
-    return table | {"cancelled": ("cancel", "tp"), "traveling": ("travel", "g")}
-
-
-_FORMS: Final = MappingProxyType(_forms())
+_GOING: Final = re.compile(
+    r"(?!interesting|amazing|boring|missing|willing|during|being|nothing|something|anything|everything|exciting|surprising|annoying|confusing|hoping|thinking|wondering|feeling|trying|looking|freezing|dying|struggling|having|expecting|waiting|sorry|dreading|considering|debating|starving|guessing|assuming|wishing)[a-z]{2,10}ing"
+)
+_ABLE: Final = frozenset(("drive", "swim", "cook", "ski", "dance", "sing"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +125,12 @@ def _perfect(after: list[str]) -> bool:
             if word == "been":
                 return True
             continue
-        return "p" in _FORMS.get(word, ("", ""))[1] or word in ("gone", "quit")
+        return "p" in FORMS.get(word, ("", ""))[1] or word in ("gone", "quit")
     return False
 
 
 def _going(words: list[str]) -> bool:
-    return bool(words) and "g" in _FORMS.get(words[0], ("", ""))[1]
+    return bool(words) and "g" in FORMS.get(words[0], ("", ""))[1]
 
 
 def _cannot(words: list[str]) -> Phrase | None:
@@ -190,8 +139,8 @@ def _cannot(words: list[str]) -> Phrase | None:
     word = words[0].lower()
     if word in ("stand", "bear", "abide"):
         return Phrase("hate", " ".join(words[1:]), "now")
-    if word in ("eat", "drink"):
-        return Phrase(word, " ".join(words[1:]), "now", negated=True)
+    if word in ("eat", "drink") or (word in _ABLE and len(words) == 1):
+        return Phrase(word, " ".join(words[1:]).strip(","), "now", negated=True)
     return None
 
 
@@ -199,16 +148,18 @@ def _ended(words: list[str], tense: str, *, third: bool, negated: bool) -> Phras
     if not words or words[0].lower() in _REFUSED:
         return None
     word, rest = words[0].lower().strip(","), " ".join(words[1:])
-    verb, tenses = _FORMS.get(word, ("", ""))
+    verb, tenses = FORMS.get(word, ("", ""))
     if tense == "doing":
         if "g" in tenses and verb != "be":
             return Phrase(verb, rest, "doing", negated)
+        if _GOING.fullmatch(word) and rest:
+            return Phrase(base_of(word), rest, "doing", negated)
         return Phrase("be", " ".join(words), "now", negated)
     if tense == "since":
         return Phrase(verb, rest, "since", negated) if set("pg") & set(tenses) else None
     if tense == "will":
         if word == "be" and _going([each.lower() for each in words[1:2]]):
-            return Phrase(_FORMS[words[1].lower()][0], " ".join(words[2:]), "will", negated)
+            return Phrase(FORMS[words[1].lower()][0], " ".join(words[2:]), "will", negated)
         if not verb and (words[0][0].isupper() or word in ("the", "my", "our", "a")):
             return Phrase("go", f"to {' '.join(words)}", "doing", negated)  # "going to Rome"
         return Phrase(verb or word, rest, "will", negated)
@@ -216,12 +167,3 @@ def _ended(words: list[str], tense: str, *, third: bool, negated: bool) -> Phras
     if wanted in tenses:
         return Phrase(verb, rest, "now", negated)
     return Phrase(verb, rest, "past", negated) if "t" in tenses else None
-
-
-def plain(clause: str) -> str:
-    """A clause in which the first person's short forms are written out."""
-    lower = clause[:7].lower()
-    for short, full in _SHORT:
-        if lower.startswith(short):
-            return full + clause[len(short) :]
-    return clause

@@ -27,6 +27,7 @@ _DATE: Final = (
     r"|(?:19|20)\d\d-\d\d(?:-\d\d)?\b"
     rf"|(?:next|last|this) (?:week|weekend|month|year|{_DAY})\b"
     rf"|(?:{_DAY})(?: (?:morning|afternoon|evening|night))?\b"
+    r"|the \d{1,2}(?:st|nd|rd|th)\b(?! (?:floor|time|edition|street|century|birthday|anniversary|grade|of)\b)"
     r"|today\b|tonight\b|tomorrow\b|yesterday\b|(?:19|20)\d\d\b"
 )
 _FOUND: Final = re.compile(
@@ -114,6 +115,8 @@ def _number(when: str, said: datetime, *, ahead: bool) -> int:
         return _weekday(named, said, ahead=ahead and not words.startswith("last"))
     if _YEAR.fullmatch(words):
         return int(words) * 10_000
+    if words[-2:] in ("st", "nd", "rd", "th") and words[:-2].isdigit():
+        return _day_of_month(int(words[:-2]), said, ahead=ahead)
     days = days_of(when[0].upper() + when[1:], said)
     if len(days) != 1:
         return 0
@@ -135,6 +138,16 @@ def _weekday(day: int, said: datetime, *, ahead: bool) -> int:
         return _today(said + timedelta(away))
     except OverflowError:
         return 0  # the calendar ends before that day
+
+
+def _day_of_month(day: int, said: datetime, *, ahead: bool) -> int:
+    """The next or the last day of that number; 0 for no such day."""
+    month = said.year * 12 + said.month - 1
+    if ahead and day < said.day:
+        month += 1
+    elif not ahead and day > said.day:
+        month -= 1
+    return month // 12 * 10_000 + (month % 12 + 1) * 100 + day if 0 < day < 32 else 0
 
 
 def _moment(number: int, said: datetime, *, last: bool) -> datetime | None:
