@@ -18,6 +18,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd, dumps
 from langchain_core.load.serializable import Serializable
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -39,6 +40,7 @@ BASES: dict[str, type] = {
     "LocalEmbeddings": Embeddings,
     "LogChatMessageHistory": BaseChatMessageHistory,
     "MemoryMiddleware": AgentMiddleware,
+    "MemoryQuery": Runnable,
     "MemoryRetriever": BaseRetriever,
     "NeighbourCompressor": BaseDocumentCompressor,
     "Rerank": BaseDocumentCompressor,
@@ -81,6 +83,7 @@ def made(memory: Memory) -> list[Any]:
         ours.HybridRetriever(ours.MemoryRetriever(ann)),
         ours.LogChatMessageHistory(ann),
         ours.MemoryMiddleware(conversation=ann, tools=True),
+        ours.MemoryQuery(ann),
         ours.MemoryRetriever(ann),
         ours.NeighbourCompressor(ann),
         ours.RouterChatModel(Router([ScriptedModel(SECRET)])),
@@ -90,6 +93,7 @@ def made(memory: Memory) -> list[Any]:
         ours.TenantStore(memory, "acme"),
         ours.TenantVectorStore(InMemoryVectorStore(ours.LocalEmbeddings()), "acme"),
         ours.TokenBudgetCompressor(100),
+        ours.memory_query_tool(ann),
         *ours.memory_tools(ann),
     ]
 
@@ -105,7 +109,8 @@ def test_a_class_derives_from_what_langchain_expects(name):
 
 def test_the_page_lists_every_class_with_its_base():
     expected = {name: base.__name__ for name, base in BASES.items()}
-    assert details() == {**expected, "memory_tools": BaseTool.__name__}
+    tools = dict.fromkeys(("memory_query_tool", "memory_tools"), BaseTool.__name__)
+    assert details() == {**expected, **tools}
 
 
 @pytest.mark.parametrize("name", BASES)
