@@ -18,7 +18,7 @@ from tests.memory.test_extracting import Reader
 from tests.stores.test_fault_points import Faults
 
 LONG = os.environ.get("RAG_MEMORY_LONG") == "1"
-KILLS = 100 if LONG else 8
+KILLS = 100 if LONG else 4
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
@@ -98,7 +98,7 @@ def test_a_fault_at_any_call_loses_no_fact_and_states_none_twice(tmp_path):
     right, _ = played(tmp_path / "right.db", 0, "")
     assert [new for new, _, _ in right[1]] == ["Lisbon", "Faro", "Acme", "Acme", "Tomar", "Bob"]
     for side in ("before", "after"):
-        for at in itertools.count(1, 1 if LONG else 3):
+        for at in itertools.count(1, 1 if LONG else 5):
             found, fired = played(tmp_path / f"{side}{at}.db", at, side)
             assert found == right, (side, at)
             if not fired:

@@ -14,6 +14,7 @@ from typing import Final
 from rag_memory_plugins.facts import words
 from rag_memory_plugins.facts.numbers import Token
 from rag_memory_plugins.facts.slips import NEVER, is_slip
+from rag_memory_plugins.forgetting import keeps_texts
 from rag_memory_plugins.router import guard_words as known
 
 __all__ = ["alike"]
@@ -74,6 +75,7 @@ def _upper(token: Token) -> bool:
     return token.shown[:1].isupper()
 
 
+@keeps_texts
 @lru_cache(maxsize=8_192)
 def _single(low: str) -> str:
     """A noun without the ending of its plural."""
