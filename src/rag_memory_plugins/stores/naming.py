@@ -21,7 +21,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from rag_memory_plugins.facts.naming import blocks, resolved
 from rag_memory_plugins.facts.values import predicate_key, subject_key
 from rag_memory_plugins.ports import Claim
-from rag_memory_plugins.stores.dialects import Numbers, one_of, upsert
+from rag_memory_plugins.stores.dialects import Numbers, one_of
 from rag_memory_plugins.stores.fact_rows import EXTRACTED, claim_of, refold_all, slot_of, told
 from rag_memory_plugins.stores.rows import in_batches
 from rag_memory_plugins.stores.schema import (
@@ -88,19 +88,19 @@ def entity_of(connection: Connection, scope_id: int, claim: Claim, seq: int) -> 
     """The entity that a statement is about; its names are known from now on."""
     name = key_of(claim.subject)
     found = _entity(connection, scope_id, name)
-    new = []
+    near: set[int] = set()
     if found is None:
-        new.append(_add(connection, scope_id, claim.subject, seq, in_object=False))
-    pair = is_pair(text_hash(predicate_key(claim.predicate)))
-    if (pair or _is_name(claim.object)) and _entity(
-        connection, scope_id, key_of(claim.object)
-    ) is None:
-        new.append(_add(connection, scope_id, claim.object, seq, in_object=True))
-    if new:
-        _resolve(connection, scope_id, new)
+        near |= _add(connection, scope_id, claim.subject, seq, in_object=False)
+    other = key_of(claim.object)
+    named = other != name and (
+        is_pair(text_hash(predicate_key(claim.predicate))) or _is_name(claim.object)
+    )
+    if named and _entity(connection, scope_id, other) is None:
+        near |= _add(connection, scope_id, claim.object, seq, in_object=True)
+    if near:
+        _resolve(connection, scope_id, near)
         found = _entity(connection, scope_id, name)
-    assert found is not None  # it was added
-    return found
+    return name if found is None else found
 
 
 def pairs_changed(connection: Connection, scope_id: int, seqs: Iterable[int]) -> None:
@@ -169,21 +169,21 @@ def _entity(connection: Connection, scope_id: int, name: bytes) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def _add(connection: Connection, scope_id: int, text: str, seq: int, *, in_object: bool) -> int:
-    """A new name, which means itself until it is looked at; its number."""
-    name = key_of(text)
+def _add(
+    connection: Connection, scope_id: int, text: str, seq: int, *, in_object: bool
+) -> set[int]:
+    """A new name, which means itself; what has to be looked at again, if others share a block."""
+    name, keys = key_of(text), sorted(blocks(text))
     row = {"scope_id": scope_id, "name": name, "entity": name, "seq": seq}
-    result = connection.execute(insert(fact_names), {**row, "in_object": int(in_object)})
+    result = connection.execute(_INSERT_NAME, {**row, "in_object": int(in_object)})
     key = result.inserted_primary_key
     assert key is not None  # a single insert always has one
     number = int(key[0])
-    rows = [
-        {"scope_id": scope_id, "block": text_hash(block), "name_id": number}
-        for block in sorted(blocks(text))
-    ]
-    if rows:
-        connection.execute(upsert(fact_blocks).on_conflict_do_nothing(), rows)
-    return number
+    if keys:
+        rows = [{"scope_id": scope_id, "block": text_hash(b), "name_id": number} for b in keys]
+        connection.execute(_INSERT_BLOCKS, rows)
+    near = set(_sharing(connection, scope_id, keys))
+    return near | {number} if near - {number} else set()
 
 
 def _resolve(connection: Connection, scope_id: int, ids: Collection[int]) -> None:
@@ -267,18 +267,11 @@ def _sharing(
     """Numbers of the names that are in these blocks, or in a block of these names."""
     found = [text_hash(key) for key in keys]
     if ids:
-        of_names = select(fact_blocks.c.block).where(
-            one_of(fact_blocks.c.name_id, bindparam("ids", type_=Numbers))
-        )
-        rows = connection.execute(of_names.distinct(), {"ids": list(ids)}).scalars()
+        rows = connection.execute(_BLOCKS, {"ids": list(ids)}).scalars()
         found += [bytes(row) for row in rows]
     near: set[int] = set()
     for some in in_batches(sorted(set(found))):
-        inside = (fact_blocks.c.scope_id == scope_id) & fact_blocks.c.block.in_(some)
-        rare = select(fact_blocks.c.block).where(inside).group_by(fact_blocks.c.block)
-        rare = rare.having(func.count() <= _COMMON)
-        query = select(fact_blocks.c.name_id).where(inside, fact_blocks.c.block.in_(rare))
-        near |= set(connection.execute(query).scalars())
+        near |= set(connection.execute(_SHARING, {"scope": scope_id, "blocks": some}).scalars())
     return sorted(near)
 
 
@@ -295,6 +288,23 @@ def _names(connection: Connection, ids: Collection[int]) -> dict[int, _Name]:
 _f = fact_statements.c
 _ENTITY: Final = select(fact_names.c.entity).where(
     fact_names.c.scope_id == bindparam("scope"), fact_names.c.name == bindparam("name")
+)
+_INSERT_NAME: Final = insert(fact_names)
+_INSERT_BLOCKS: Final = insert(fact_blocks)
+_BLOCKS: Final = (
+    select(fact_blocks.c.block)
+    .where(one_of(fact_blocks.c.name_id, bindparam("ids", type_=Numbers)))
+    .distinct()
+)
+_b: Final = fact_blocks.c
+_inside: Final = (_b.scope_id == bindparam("scope")) & _b.block.in_(
+    bindparam("blocks", expanding=True)
+)
+_SHARING: Final = select(_b.name_id).where(
+    _inside,
+    _b.block.in_(
+        select(_b.block).where(_inside).group_by(_b.block).having(func.count() <= _COMMON)
+    ),
 )
 _ANOTHER: Final[Any] = (
     select(_f.seq, _f.name)
