@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import Connection, delete, exists, func, literal_column, select, update
 
 from rag_memory_plugins.stores.fact_rows import refold_all
 from rag_memory_plugins.stores.naming import forget_names
@@ -50,7 +50,8 @@ def stated_in(connection: Connection, session_ids: Iterable[int]) -> dict[int, l
     found: dict[int, list[int]] = {}
     rests = exists().where(fact_sources.c.seq == _f.seq)
     for some in in_batches(list(session_ids)):
-        query = select(_f.seq, _f.scope_id).where(_f.session_id.in_(some), ~rests)
+        inside = _f.session_id.in_(some) & (_f.session_id != literal_column("0"))
+        query = select(_f.seq, _f.scope_id).where(inside, ~rests)
         for row in connection.execute(query):
             found.setdefault(row.scope_id, []).append(row.seq)
     return found
@@ -61,11 +62,13 @@ def drop_statements(connection: Connection, seqs: Sequence[int]) -> int:
     count = 0
     changed: dict[int, set[bytes]] = {}
     gone: dict[int, list[int]] = {}
+    names: dict[int, set[bytes]] = {}
+    columns = (_f.scope_id, _f.slot, _f.seq, _f.name, _f.object)
     for some in in_batches(seqs):
-        query = select(_f.scope_id, _f.slot, _f.seq).where(_f.seq.in_(some))
-        for row in connection.execute(query):
+        for row in connection.execute(select(*columns).where(_f.seq.in_(some))):
             changed.setdefault(row.scope_id, set()).add(bytes(row.slot))
             gone.setdefault(row.scope_id, []).append(row.seq)
+            names.setdefault(row.scope_id, set()).update((bytes(row.name), bytes(row.object)))
         if not changed:
             continue
         for table in (fact_sources, fact_marks, fact_statements):
@@ -73,7 +76,7 @@ def drop_statements(connection: Connection, seqs: Sequence[int]) -> int:
             count += rows if table is fact_statements else 0
     for scope_id, slots in changed.items():
         refold_all(connection, scope_id, slots)
-        forget_names(connection, scope_id, gone[scope_id])
+        forget_names(connection, scope_id, gone[scope_id], names[scope_id])
     return count
 
 

@@ -363,7 +363,11 @@ _ENDED: Final = (
     .order_by(holds.c.to_us.desc(), holds.c.id.desc())
     .limit(bindparam("n"))
 )
-_of_value: Final = (holds.c.seq == _f.wording) & (holds.c.scope_id == bindparam("scope"))
+_of_value: Final = (
+    (holds.c.scope_id == bindparam("scope"))
+    & (holds.c.slot == _f.slot)
+    & (holds.c.seq == _f.wording)
+)
 _VALUES: Final = (
     select(
         fact_sources.c.source,

@@ -126,11 +126,12 @@ def value_of(connection: Connection, scope_id: int, claim: Claim, entity: bytes)
 
 
 def decide(connection: Connection, scope_id: int, row: dict[str, Any], said: Statement) -> Decided:
-    """Lay a stored statement over its slot, and write what that changed."""
+    """Store a statement, lay it over its slot, and write what that changed."""
     slot = {"scope": scope_id, "slot": row["slot"]}
     last = connection.execute(_LAST, {**slot, "seq": said.id}).one_or_none()
     order = (row["recorded_us"], row["said"], row["seq"])
     if last is not None and tuple(last) > order:
+        connection.execute(_INSERT, row)
         decisions = {each.statement: each for each in refold(connection, scope_id, row["slot"])}
         return decisions[said.id]
     known = {}
@@ -146,7 +147,7 @@ def decide(connection: Connection, scope_id: int, row: dict[str, Any], said: Sta
     if gone:
         connection.execute(delete(holds).where(holds.c.id.in_(gone)))
     _insert_holds(connection, scope_id, row, [h for h in line.held if id(h) not in known])
-    _write_decisions(connection, [(decided, said.negated)])
+    connection.execute(_INSERT, row | _decided(decided, negated=said.negated))
     return decided
 
 
@@ -243,22 +244,21 @@ def _insert_holds(
 
 
 def _write_decisions(connection: Connection, made: Sequence[tuple[Decided, bool]]) -> None:
-    rows = [
-        {
-            "s": each.statement,
-            "decision": _DECISIONS.index(each.decision),
-            "reason": each.reason,
-            "over": json.dumps(each.over),
-            "wording": None
-            if negated
-            else each.over[0]
-            if each.decision == "NOOP" and each.over
-            else each.statement,
-        }
-        for each, negated in made
-    ]
+    rows = [{"s": each.statement, **_decided(each, negated=negated)} for each, negated in made]
     if rows:
         connection.execute(_DECIDED, rows)
+
+
+def _decided(made: Decided, *, negated: bool) -> dict[str, Any]:
+    """The columns of a decision."""
+    known = made.decision == "NOOP" and bool(made.over)
+    wording = None if negated else made.over[0] if known else made.statement
+    return {
+        "decision": _DECISIONS.index(made.decision),
+        "reason": made.reason,
+        "over": json.dumps(made.over),
+        "wording": wording,
+    }
 
 
 # Statements built once: compiling them anew would cost as much as running them.
@@ -314,6 +314,7 @@ _SOURCES: Final = (
     .where(one_of(fact_sources.c.seq, bindparam("seqs", type_=Numbers)))
     .order_by(fact_sources.c.seq, fact_sources.c.source)
 )
+_INSERT: Final = insert(fact_statements)
 _DECIDED: Final = (
     update(fact_statements)
     .where(_f.seq == bindparam("s"))

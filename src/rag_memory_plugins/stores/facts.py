@@ -57,7 +57,13 @@ from rag_memory_plugins.stores.fact_rows import (
     slot_of,
     value_of,
 )
-from rag_memory_plugins.stores.naming import entity_of, is_pair, key_of, pairs_changed
+from rag_memory_plugins.stores.naming import (
+    entity_of,
+    is_pair,
+    key_of,
+    names_object,
+    pairs_changed,
+)
 from rag_memory_plugins.stores.rows import in_batches, keyword_row
 from rag_memory_plugins.stores.schema import (
     ACTIVE,
@@ -229,8 +235,8 @@ def _state(
     connection.execute(_INSERT_OUTBOX, {"s": seq, "scope": scope_id})
     entity = entity_of(connection, scope_id, fact.claim, seq)
     value = value_of(connection, scope_id, fact.claim, entity)
-    values = _row(fact, {**at, "seq": seq, "session_id": said_in}, (entity, value), sources)
-    connection.execute(_INSERT_STATEMENT, values)
+    place_of = {"scope_id": scope_id, "seq": seq, "session_id": 0 if sources else said_in}
+    values = _row(fact, place_of, (entity, value), sources)
     numbers = tuple(sorted(sources))
     if numbers:
         rows = [{"seq": seq, "source": source} for source in numbers]
@@ -273,6 +279,8 @@ def _row(
         "predicate": predicate,
         "name": key_of(claim.subject),
         "object": key_of(claim.object),
+        "names_object": int(names_object(claim)),
+        "pair": int(is_pair(predicate)),
         "value": about[1],
         "recorded_us": recorded,
         "said": min(sources, default=0) if extracted else 0,
@@ -283,6 +291,7 @@ def _row(
         "decision": 0,
         "reason": "",
         "over": "[]",
+        "wording": None,
         "undone": 0,
     }
 
@@ -363,5 +372,4 @@ _INSERT_OUTBOX: Final = insert(outbox).from_select(
         indexes.c.active.in_((ACTIVE, FILLED))
     ),
 )
-_INSERT_STATEMENT: Final = insert(fact_statements)
 _INSERT_SOURCES: Final = insert(fact_sources)

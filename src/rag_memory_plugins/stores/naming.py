@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, select, update
 
 from rag_memory_plugins.facts.naming import blocks, resolved
 from rag_memory_plugins.facts.values import predicate_key, subject_key
@@ -41,6 +41,7 @@ __all__ = [
     "is_pair",
     "key_of",
     "meant",
+    "names_object",
     "pairs_changed",
 ]
 
@@ -84,6 +85,11 @@ def is_pair(predicate: bytes) -> bool:
     return bytes(predicate) in PAIRS
 
 
+def names_object(claim: Claim) -> bool:
+    """Whether the object of a claim is a name too."""
+    return _is_name(claim.object) or is_pair(text_hash(predicate_key(claim.predicate)))
+
+
 def entity_of(connection: Connection, scope_id: int, claim: Claim, seq: int) -> bytes:
     """The entity that a statement is about; its names are known from now on."""
     name = key_of(claim.subject)
@@ -92,10 +98,7 @@ def entity_of(connection: Connection, scope_id: int, claim: Claim, seq: int) -> 
     if found is None:
         near |= _add(connection, scope_id, claim.subject, seq, in_object=False)
     other = key_of(claim.object)
-    named = other != name and (
-        is_pair(text_hash(predicate_key(claim.predicate))) or _is_name(claim.object)
-    )
-    if named and _entity(connection, scope_id, other) is None:
+    if other != name and names_object(claim) and _entity(connection, scope_id, other) is None:
         near |= _add(connection, scope_id, claim.object, seq, in_object=True)
     if near:
         _resolve(connection, scope_id, near)
@@ -128,25 +131,36 @@ def meant(connection: Connection, scope_id: int, text: str) -> bytes | None:
     return shown[means].entity if means in shown and means != text else None
 
 
-def forget_names(connection: Connection, scope_id: int, seqs: Collection[int]) -> None:
-    """Statements were forgotten: names that no other one has go with them."""
+def forget_names(
+    connection: Connection, scope_id: int, seqs: Collection[int], names: Collection[bytes]
+) -> None:
+    """Statements with these names were forgotten: what no other one has goes with them."""
     gone: list[int] = []
     again: set[bytes] = set()
-    for some in in_batches(list(seqs)):
-        query = select(fact_names).where(fact_names.c.seq.in_(some))
+    forgotten = set(seqs)
+    for some in in_batches(sorted(names)):
+        query = select(fact_names).where(
+            fact_names.c.scope_id == scope_id, fact_names.c.name.in_(some)
+        )
         for row in connection.execute(query).all():
-            other = connection.execute(_ANOTHER, {"scope": scope_id, "name": row.name}).first()
+            if row.seq not in forgotten:
+                continue
+            named = {"scope": scope_id, "name": row.name, "entity": row.entity}
+            other = connection.execute(_SUBJECT, named).first()
+            in_object = other is None
+            if in_object:
+                other = connection.execute(_OBJECT, named).first()
             if other is not None:
-                at = {"seq": other.seq, "in_object": int(bytes(other.name) != bytes(row.name))}
+                at = {"seq": other.seq, "in_object": int(in_object)}
                 connection.execute(update(fact_names).where(fact_names.c.id == row.id).values(**at))
                 again.add(bytes(row.name))  # it may be written another way there
                 continue
             gone.append(row.id)
             around = _sharing(connection, scope_id, (), [row.id])
             again |= {each.name for each in _names(connection, around).values()}
-    for some in in_batches(gone):
-        connection.execute(delete(fact_blocks).where(fact_blocks.c.name_id.in_(some)))
-        connection.execute(delete(fact_names).where(fact_names.c.id.in_(some)))
+    for ids in in_batches(gone):
+        connection.execute(delete(fact_blocks).where(fact_blocks.c.name_id.in_(ids)))
+        connection.execute(delete(fact_names).where(fact_names.c.id.in_(ids)))
     _again(connection, scope_id, again)
 
 
@@ -201,14 +215,14 @@ def _resolve(connection: Connection, scope_id: int, ids: Collection[int]) -> Non
     connection.execute(_MEANT, [{"n": each.id, "entity": each.entity} for each in changed])
     touched: set[bytes] = set()
     for each in changed:
-        touched |= _move(connection, scope_id, each)
+        touched |= _move(connection, scope_id, each, near[each.id].entity)
     refold_all(connection, scope_id, touched)
 
 
-def _move(connection: Connection, scope_id: int, name: _Name) -> set[bytes]:
+def _move(connection: Connection, scope_id: int, name: _Name, was: bytes) -> set[bytes]:
     """Put a name's statements into the slots of its entity; the slots that this changed."""
     rows, touched = [], set()
-    for row in connection.execute(_OF_NAME, {"scope": scope_id, "name": name.name}):
+    for row in connection.execute(_OF_NAME, {"scope": scope_id, "name": name.name, "entity": was}):
         slot, subject, _ = slot_of(claim_of(told(row.extra)), name.entity, bytes(row.value))
         if slot != bytes(row.slot):
             touched |= {bytes(row.slot), slot}
@@ -237,7 +251,7 @@ def _near(
 
 def _told(connection: Connection, scope_id: int) -> list[_Said]:
     """What the user said of pairs of names."""
-    rows = connection.execute(_SAID, {"scope": scope_id, "pairs": list(PAIRS)})
+    rows = connection.execute(_SAID, {"scope": scope_id})
     return [_Said(bytes(row.name), PAIRS[bytes(row.predicate)], bytes(row.object)) for row in rows]
 
 
@@ -306,13 +320,22 @@ _SHARING: Final = select(_b.name_id).where(
         select(_b.block).where(_inside).group_by(_b.block).having(func.count() <= _COMMON)
     ),
 )
-_ANOTHER: Final[Any] = (
-    select(_f.seq, _f.name)
+_SUBJECT: Final = (
+    select(_f.seq)
     .where(
         _f.scope_id == bindparam("scope"),
-        (_f.name == bindparam("name")) | (_f.object == bindparam("name")),
+        _f.subject == bindparam("entity"),
+        _f.name == bindparam("name"),
     )
-    .order_by(_f.seq)
+    .limit(1)
+)
+_OBJECT: Final = (
+    select(_f.seq)
+    .where(
+        _f.scope_id == bindparam("scope"),
+        _f.object == bindparam("name"),
+        _f.names_object == literal_column("1"),
+    )
     .limit(1)
 )
 _TEXTS: Final = (
@@ -323,12 +346,16 @@ _TEXTS: Final = (
 _OF_NAME: Final = (
     select(_f.seq, _f.slot, _f.value, messages.c.extra)
     .join(messages, messages.c.seq == _f.seq)
-    .where(_f.scope_id == bindparam("scope"), _f.name == bindparam("name"))
+    .where(
+        _f.scope_id == bindparam("scope"),
+        _f.subject == bindparam("entity"),
+        _f.name == bindparam("name"),
+    )
 )
 # Only what a user or a tool stated: what was read in a message merges nobody.
 _SAID: Final = select(_f.name, _f.object, _f.predicate).where(
     _f.scope_id == bindparam("scope"),
-    _f.predicate.in_(bindparam("pairs", expanding=True)),
+    _f.pair == literal_column("1"),
     _f.undone == 0,
     _f.flags < EXTRACTED,
 )

@@ -318,12 +318,15 @@ fact_statements: Final = Table(
     metadata,
     Column("seq", Number, primary_key=True, autoincrement=False),
     Column("scope_id", Number, nullable=False),
-    Column("session_id", Number, nullable=False),  # in which it was stated; 0 for none
+    # In which it was stated, if it rests on no message; else 0.
+    Column("session_id", Number, nullable=False),
     Column("slot", LargeBinary, nullable=False),
     Column("subject", LargeBinary, nullable=False),
     Column("predicate", LargeBinary, nullable=False),
     Column("name", LargeBinary, nullable=False),
     Column("object", LargeBinary, nullable=False),
+    Column("names_object", Number, nullable=False),  # whether the object may be an entity
+    Column("pair", Number, nullable=False),  # whether it is about two names: see `naming.py`
     Column("value", LargeBinary, nullable=False),
     Column("recorded_us", Number, nullable=False),
     Column("said", Number, nullable=False),
@@ -338,11 +341,17 @@ fact_statements: Final = Table(
     Column("undone", Number, nullable=False, default=0),
     Index("fact_statements_slot", "scope_id", "slot", "recorded_us", "said", "seq"),
     Index("fact_statements_subject", "scope_id", "subject", "predicate", "seq"),
-    Index("fact_statements_predicate", "scope_id", "predicate"),
-    Index("fact_statements_name", "scope_id", "name"),
-    Index("fact_statements_object", "scope_id", "object"),
-    Index("fact_statements_session", "session_id"),
 )
+# Of few statements, so that stating the others does not write these too.
+for _name, _column, _few in (
+    ("pair", "predicate", fact_statements.c.pair == literal_column("1")),
+    ("object", "object", fact_statements.c.names_object == literal_column("1")),
+    ("session", "session_id", fact_statements.c.session_id != literal_column("0")),
+):
+    _columns = [fact_statements.c.scope_id, fact_statements.c[_column]]
+    if _name == "session":
+        _columns.reverse()
+    Index(f"fact_statements_{_name}", *_columns, sqlite_where=_few, postgresql_where=_few)
 # Names and the entity that each means, as hashes; `seq` is a statement that has the name as its
 # subject, or, where `in_object`, as its object.
 fact_names: Final = _table(
@@ -354,7 +363,6 @@ fact_names: Final = _table(
     Column("in_object", Number, nullable=False),
     UniqueConstraint("scope_id", "name"),
     Index("fact_names_entity", "scope_id", "entity"),
-    Index("fact_names_seq", "seq"),
 )
 # Names that share none of these cannot mean one entity.
 fact_blocks: Final = Table(
@@ -396,9 +404,7 @@ holds: Final = _table(
     Column("statements", String, nullable=False),  # JSON: the first it rests on
     Index("holds_slot", "scope_id", "slot", "to_us"),
     Index("holds_subject", "scope_id", "subject", "to_us"),
-    Index("holds_predicate", "scope_id", "predicate", "to_us"),
     Index("holds_now", "scope_id", "to_us", "from_us"),
-    Index("holds_statement", "seq"),
 )
 
 
