@@ -110,10 +110,12 @@ def slot_of(claim: Claim, entity: bytes, value: bytes) -> tuple[bytes, bytes, by
     return text_hash(json.dumps(parts)), entity, text_hash(predicate)
 
 
-def value_of(connection: Connection, scope_id: int, claim: Claim, entity: bytes) -> bytes:
+def value_of(
+    connection: Connection, scope_id: int, claim: Claim, entity: bytes, *, fresh: bool
+) -> bytes:
     """Which value a statement is of: of many the one among the last that says the same."""
     own = text_hash(normal(claim.object))
-    if not claim.many:
+    if fresh or not claim.many:
         return own
     predicate = text_hash(predicate_key(claim.predicate))
     place = {"scope": scope_id, "subject": entity, "predicate": predicate}
@@ -125,10 +127,15 @@ def value_of(connection: Connection, scope_id: int, claim: Claim, entity: bytes)
     return own
 
 
-def decide(connection: Connection, scope_id: int, row: dict[str, Any], said: Statement) -> Decided:
-    """Store a statement, lay it over its slot, and write what that changed."""
+def decide(
+    connection: Connection, scope_id: int, row: dict[str, Any], said: Statement, *, fresh: bool
+) -> Decided:
+    """Store a statement, lay it over its slot, and write what that changed.
+
+    `fresh` says that nothing can be in the slot.
+    """
     slot = {"scope": scope_id, "slot": row["slot"]}
-    last = connection.execute(_LAST, {**slot, "seq": said.id}).one_or_none()
+    last = None if fresh else connection.execute(_LAST, {**slot, "seq": said.id}).one_or_none()
     order = (row["recorded_us"], row["said"], row["seq"])
     if last is not None and tuple(last) > order:
         connection.execute(_INSERT, row)
@@ -136,7 +143,9 @@ def decide(connection: Connection, scope_id: int, row: dict[str, Any], said: Sta
         return decisions[said.id]
     known = {}
     line = Line(same_value)
-    for found in connection.execute(_LIVE, {**slot, "from": row["from_us"]}):
+    # Without a statement nothing holds.
+    live = () if last is None else connection.execute(_LIVE, {**slot, "from": row["from_us"]})
+    for found in live:
         held = _held_of(connection, found)
         known[id(held)] = found.id
         line.held.append(held)

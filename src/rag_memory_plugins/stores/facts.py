@@ -233,8 +233,8 @@ def _state(
     at = {"scope_id": scope_id, "session_id": session_id}
     connection.execute(_INSERT_KEYWORDS, {"seq": seq, **at, **keyword})
     connection.execute(_INSERT_OUTBOX, {"s": seq, "scope": scope_id})
-    entity = entity_of(connection, scope_id, fact.claim, seq)
-    value = value_of(connection, scope_id, fact.claim, entity)
+    entity, fresh = entity_of(connection, scope_id, fact.claim, seq)
+    value = value_of(connection, scope_id, fact.claim, entity, fresh=fresh)
     place_of = {"scope_id": scope_id, "seq": seq, "session_id": 0 if sources else said_in}
     values = _row(fact, place_of, (entity, value), sources)
     numbers = tuple(sorted(sources))
@@ -254,7 +254,7 @@ def _state(
         claim.corrects,
         values["said"],
     )
-    decided = decide(connection, scope_id, values, statement)
+    decided = decide(connection, scope_id, values, statement, fresh=fresh)
     if is_pair(values["predicate"]):
         pairs_changed(connection, scope_id, [seq])
     gave_way = ids_of(connection, decided.over)

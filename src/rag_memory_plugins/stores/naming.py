@@ -90,20 +90,24 @@ def names_object(claim: Claim) -> bool:
     return _is_name(claim.object) or is_pair(text_hash(predicate_key(claim.predicate)))
 
 
-def entity_of(connection: Connection, scope_id: int, claim: Claim, seq: int) -> bytes:
-    """The entity that a statement is about; its names are known from now on."""
+def entity_of(connection: Connection, scope_id: int, claim: Claim, seq: int) -> tuple[bytes, bool]:
+    """(the entity that a statement is about, whether nothing was stated of it before).
+
+    Its names are known from now on.
+    """
     name = key_of(claim.subject)
     found = _entity(connection, scope_id, name)
+    fresh = found is None
     near: set[int] = set()
-    if found is None:
+    if fresh:
         near |= _add(connection, scope_id, claim.subject, seq, in_object=False)
     other = key_of(claim.object)
     if other != name and names_object(claim) and _entity(connection, scope_id, other) is None:
         near |= _add(connection, scope_id, claim.object, seq, in_object=True)
     if near:
         _resolve(connection, scope_id, near)
-        found = _entity(connection, scope_id, name)
-    return name if found is None else found
+        found, fresh = _entity(connection, scope_id, name), False
+    return name if found is None else found, fresh
 
 
 def pairs_changed(connection: Connection, scope_id: int, seqs: Iterable[int]) -> None:
