@@ -12,6 +12,10 @@ from rag_memory_plugins.testing.vector_store import VectorStoreConformance
 _OTHER = "it holds vectors of one dimension: an embedder of another takes a store of its own"
 ONE_DIMENSION = {"test_embedders_may_differ_in_dimension": _OTHER}
 
+# A graph of 16 neighbours, as Chroma has it by default, gave one of two lone points in 12 of 450
+# runs of the test below. What is tested is the bridge.
+CHROMA = {"hnsw": {"max_neighbors": 400, "ef_construction": 500, "ef_search": 500}}
+
 
 class BridgedConformance(VectorStoreConformance):
     """Stores that live in this process: who opens a place again is given the same one."""

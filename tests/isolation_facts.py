@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from hypothesis import strategies as st
 
 from rag_memory_plugins.errors import InvalidInput, MessageConflict
-from rag_memory_plugins.memory.entities import APART, SAME
+from rag_memory_plugins.facts.naming import APART, SAME
 from rag_memory_plugins.ports import Claim, Said
 from tests.isolation import HOSTILE, names, refused
 

@@ -680,10 +680,11 @@ async def once():
     await minilm.aembed_documents([f"the piano is {n} feet long " * 20 for n in range(32)])
     await minilm.aclose()
 asyncio.run(once())
-first = megabytes()
-for _ in range(5):
+first, later = megabytes(), []
+for _ in range(6):
     asyncio.run(once())
-print(first, megabytes())
+    later.append(megabytes())
+print(first, min(later))
 """
 
 
@@ -691,5 +692,7 @@ print(first, megabytes())
 def test_a_closed_model_gives_its_memory_back():
     command = [sys.executable, "-c", CLOSED_OFTEN]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    first, last = map(float, done.stdout.split())
-    assert last < first + 60
+    first, least = map(float, done.stdout.split())
+    # What is free in between is the machine's affair (76 to 150 MB were seen after one closing):
+    # what a model keeps stays. Without giving back every later one is 120 to 200 MB above the first.
+    assert least < first + 60

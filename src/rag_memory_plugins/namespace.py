@@ -94,6 +94,11 @@ class Scope:
         object.__setattr__(self, "items", self.items or self.facts)
         object.__setattr__(self, "key", f"{_encode(self.tenant)}/{_encode(self.user)}{own}")
 
+    @property
+    def of_facts(self) -> Namespace:
+        """Where the facts of this user stand: the one session of a scope beside what was said."""
+        return Namespace(self.tenant, self.user, "facts", facts=True)
+
     @classmethod
     def from_key(cls, key: str) -> Scope:
         """The scope whose `key` this is; raises `InvalidNamespace` for anything else."""

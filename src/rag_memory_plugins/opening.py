@@ -205,6 +205,8 @@ async def _assembled(
         log = SqlLog(database)
         index = await _open_index(database, options, parts)
         secret = await database.aread(secret_of)
+        store = SqlFacts(database)
+        extracting = await _make_extracting(options, database, store, parts.owned)
     except BaseException:
         await database.aclose()
         raise
@@ -216,13 +218,9 @@ async def _assembled(
         outbox = Outbox(index, parts.embedder, options.hooks, partial(_atidy, log, items))
         folding = _make_folding(options, log, parts.embedder, parts.counter)
         mirror = Mirror(index, options.hooks) if parts.store is not None else None
-        for worker in (outbox, folding, mirror):
+        for worker in (outbox, folding, mirror, extracting):
             if background and worker is not None:
                 worker.start()
-    store = SqlFacts(database)
-    extracting = await _make_extracting(options, database, store, parts.owned)
-    if extracting is not None and background and not database.readonly:
-        extracting.start()
     usage = TokenTracker(parts.state, options.hooks)
     memory = Memory(
         name=database.name,

@@ -5,11 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
+from tests.router.edits import in_words
+
 MONTHS = (
     "January February March April May June July August September October November December"
 ).split()
@@ -51,18 +48,6 @@ MISTYPED = (
     "photography photograhpy, apartment apratment, receiving recieving, committee comittee, "
     "occurrence occurence, independent independant, successful succesful, restaurant restaraunt"
 )
-
-
-def in_words(number: int) -> str:
-    if number < 20:
-        return SMALL[number]
-    if number < 100:
-        return TENS[number // 10] + (f"-{SMALL[number % 10]}" if number % 10 else "")
-    if number < 1000:
-        rest = f" and {in_words(number % 100)}" if number % 100 else ""
-        return f"{SMALL[number // 100]} hundred{rest}"
-    rest = f" {in_words(number % 1000)}" if number % 1000 else ""
-    return f"{in_words(number // 1000)} thousand{rest}"
 
 
 def nth(number: int) -> str:

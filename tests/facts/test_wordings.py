@@ -1,51 +1,10 @@
-"""Values compared by rules: what is another wording, and what can be none."""
+"""Values compared by rules: what can be no other wording."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from rag_memory_plugins.facts.wordings import contradiction, same_wording
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("Lisbon", "lisbon."),
-        ("the red car", "A  red car"),
-        ("waiting, for legal", "waiting for legal"),
-        ("can\u2019t start", "can't start"),
-        ("cafe\u0301", "caf\u00e9"),
-        ("...", " ..."),
-    ],
-)
-def test_case_articles_spaces_and_signs_make_no_other_value(old, new):
-    assert same_wording(old, new)
-    assert same_wording(new, old)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("5", "-5"),
-        ("C", "C++"),
-        ("1.5", "15"),
-        ("in review", "reviewed"),
-        ("plan", "plane"),
-        ("", "done"),
-        ("...", "!"),
-        ("works for Ann", "works with Ann"),
-    ],
-)
-def test_every_other_difference_makes_one(old, new):
-    assert not same_wording(old, new)
-
-
-@given(st.text(), st.text())
-def test_wordings_compare_both_ways(old, new):
-    assert same_wording(old, old)
-    assert same_wording(old, new) == same_wording(new, old)
+from rag_memory_plugins.facts.wordings import contradiction
 
 
 @pytest.mark.parametrize(

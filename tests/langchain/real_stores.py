@@ -7,6 +7,7 @@ from uuid import uuid4
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
+from tests.bridged import CHROMA
 from tests.installed import needed
 
 WITH_FAISS = needed("faiss", "faiss-cpu")
@@ -30,4 +31,5 @@ def chroma(embeddings: Embeddings, dimension: int) -> VectorStore:
     from langchain_chroma import Chroma
 
     client = chromadb.EphemeralClient(chromadb.Settings(anonymized_telemetry=False))
-    return Chroma(f"test-{uuid4().hex}", embeddings, client=client)
+    name = f"test-{uuid4().hex}"
+    return Chroma(name, embeddings, client=client, collection_configuration=CHROMA)

@@ -7,6 +7,7 @@ from uuid import uuid4
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
+from tests.bridged import CHROMA
 from tests.installed import needed
 
 WITH_FAISS = needed("llama_index.vector_stores.faiss", "llama-index-vector-stores-faiss")
@@ -29,4 +30,5 @@ def chroma(dimension: int) -> BasePydanticVectorStore:
     from llama_index.vector_stores.chroma import ChromaVectorStore
 
     client = chromadb.EphemeralClient(chromadb.Settings(anonymized_telemetry=False))
-    return ChromaVectorStore(chroma_collection=client.create_collection(f"test-{uuid4().hex}"))
+    made = client.create_collection(f"test-{uuid4().hex}", configuration=CHROMA)
+    return ChromaVectorStore(chroma_collection=made)

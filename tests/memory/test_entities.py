@@ -94,6 +94,13 @@ def test_a_merge_joins_states_and_is_undone(entities):
     assert [values(entities.states(n)) for n in ("Atlas", "the new site")] == before
 
 
+def test_what_users_say_of_names_is_no_fact_of_the_entity(entities):
+    state(entities, ("Atlas", "status", "planned"))
+    entities.merge("Atlas", "the new site")
+    known = entities.facts.query(subject="Atlas", known_at=datetime.now(timezone.utc))
+    assert values(known) == values(entities.states("Atlas")) == ["planned"]
+
+
 def test_what_users_say_is_apart_is_apart(entities):
     state(entities, ("Robert Lee", "lives in", "Lisbon"), ("Bob", "lives in", "Porto"))
     act = entities.distinguish("Robert Lee", "Bob")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -55,6 +56,15 @@ def memory(opened, reader):
 @pytest.fixture
 def ann(memory):
     return memory.conversation("acme", "ann", "monday")
+
+
+def test_a_reader_that_cannot_be_queued_for_leaves_nothing_open(tmp_path):
+    with open_memory(tmp_path / "memory.db", embedder=None) as memory:  # the portal's own thread
+        memory.conversation("acme", "ann", "monday").add(Message("user", "hello"))
+    before = set(threading.enumerate())
+    with pytest.raises(UnicodeEncodeError):
+        open_memory(tmp_path / "memory.db", embedder=None, facts=Reader("half a pair: \ud800"))
+    assert set(threading.enumerate()) == before
 
 
 def say(place, texts, first=1):

@@ -12,7 +12,9 @@ from rag_memory_plugins.facts.parts import Part
 __all__ = ["general", "is_open_verb"]
 
 _FLEETING: Final = frozenset(
-    """are is isn aren open close press run build install compile execute save upload download restart try choose hit click scroll log sign select paste copy drag think guess hope mean know believe suppose wonder see hear feel want need wish try promise suggest
+    """are is isn aren open close press run build install compile execute save upload download restart
+    try choose hit click scroll log sign select paste copy drag think guess hope mean know believe
+    suppose wonder see hear feel want need wish promise suggest
     recommend agree disagree understand remember forget doubt notice appreciate apologise apologize thank ask say
     tell swear bet mind let look seem sound find admit assume consider expect fear figure gather imagine insist
     intend realise realize recall regret reckon refuse trust wait come give put call show send add check click
@@ -32,9 +34,15 @@ _PAST: Final = frozenset(
     were dropped stopped cut cost burst""".split()
 )
 _VERB: Final = re.compile(r"[a-z]{2,14}")
+_NO_OBJECT: Final = "|".join(
+    """it that this so how what why if when whether you your him her them me us there here up out off
+    down away like and or very too well good better more less in at on with for from about into over
+    back as not of all by is are was has""".split()
+)
 _REST: Final = re.compile(
-    r"(?!\w+ly\b)(?:(?P<prep>in|at|on|with|for|to|from|by|under|near|after|as|through|against|without) )?(?P<np>(?!to |it\b|that\b|this\b|so\b|how\b|what\b|why\b|if\b|when\b"
-    r"|whether\b|you\b|your\b|him\b|her\b|them\b|me\b|us\b|there\b|here\b|up\b|out\b|off\b|down\b|away\b|like\b|and\b|or\b|very\b|too\b|well\b|good\b|better\b|more\b|less\b|a lot\b|a bit\b|in\b|at\b|on\b|with\b|for\b|from\b|about\b|into\b|over\b|back\b|as\b|not\b|of\b|all\b|by\b|is\b|are\b|was\b|has\b)\S.*)"
+    r"(?!\w+ly\b)"
+    r"(?:(?P<prep>in|at|on|with|for|to|from|by|under|near|after|as|through|against|without) )?"
+    rf"(?P<np>(?!to |(?:a lot|a bit|{_NO_OBJECT})\b)\S.*)"
 )
 _LONGEST: Final = 7
 

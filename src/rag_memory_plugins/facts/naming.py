@@ -12,13 +12,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from itertools import pairwise
+from typing import Final
 
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.facts import nicknames as known
 from rag_memory_plugins.facts.fitting import LONG, conflict, fits, one_slip_apart
 from rag_memory_plugins.facts.people import form_of
 
-__all__ = ["blocks", "resolved"]
+__all__ = ["APART", "SAME", "blocks", "resolved"]
+
+SAME: Final = "same as"
+APART: Final = "different from"
+"""Predicates by which users say that two names mean one entity, or two."""
 
 Pairs = Collection[tuple[str, str]]
 

@@ -1,4 +1,4 @@
-"""Two values of one state, compared without a model: equal wordings, and what cannot be equal."""
+"""Two values of one state, compared without a model: what cannot be equal."""
 
 from __future__ import annotations
 
@@ -9,24 +9,12 @@ from typing import Final, Literal, TypeAlias
 from rag_memory_plugins.router.guards import Guarded, read
 from rag_memory_plugins.router.wording import KEYS
 
-__all__ = ["Change", "contradiction", "same_wording"]
+__all__ = ["Change", "contradiction"]
 
 Change: TypeAlias = Literal["same", "refined", "changed"]
 LONGEST: Final = 2_000
 """Characters of a value that is read; a longer one is a text, and 100 of them took seconds."""
-ARTICLES: Final = frozenset({"a", "an", "the"})
-_SIGNS: Final = ",;:.!?()[]\"'"
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
-
-
-def same_wording(old: str, new: str) -> bool:
-    """Whether two values differ at most in case, articles, spaces and signs round words.
-
-    >>> same_wording("The red car", "red car."), same_wording("5 EUR", "-5 EUR")
-    (True, False)
-    """
-    left, right = _normal(old), _normal(new)
-    return left == right if left and right else old.strip() == new.strip()
 
 
 def contradiction(change: Change, old: str, new: str) -> str:
@@ -55,12 +43,6 @@ def contradiction(change: Change, old: str, new: str) -> str:
     if _lost(_names(a), _words(new), both=False) or (whole and _names(b) - _words(old)):
         return "other names"
     return "other names" if _other_names(a, b, old, new) else ""
-
-
-def _normal(text: str) -> list[str]:
-    plain = unicodedata.normalize("NFC", text).translate(KEYS).casefold()
-    words = [word.strip(_SIGNS) for word in plain.split()]
-    return [word for word in words if word and word not in ARTICLES]
 
 
 def _slots(guarded: Guarded, signs: str) -> frozenset[str]:

@@ -27,7 +27,7 @@ from rag_memory_plugins.memory.arguments import (
 )
 from rag_memory_plugins.memory.calibrating import Calibrated, fitted, written
 from rag_memory_plugins.memory.context import Settings
-from rag_memory_plugins.memory.current import ademoted
+from rag_memory_plugins.memory.current import about_the_past, aoutdated, demoted
 from rag_memory_plugins.memory.entities import Entities
 from rag_memory_plugins.memory.facts import Facts
 from rag_memory_plugins.memory.making import amade
@@ -194,7 +194,7 @@ class Conversation:
         costs its lane, not the search.
         """
         given = combined(where, since=since, until=until, roles=roles, metadata=metadata)
-        return await self._search(
+        result = await self._search(
             query,
             limit,
             level=level,
@@ -203,6 +203,9 @@ class Conversation:
             recall=recall,
             min_relevance=min_relevance,
         )
+        if len(result) < 2 or about_the_past(query):
+            return result
+        return demoted(result, await aoutdated(self, [hit.seq for hit in result.hits]))
 
     @on_portal
     async def afind(
@@ -422,7 +425,6 @@ class Conversation:
             focus,
         )
         result = await self.memory.asearch(self.namespace, asked)
-        result = await ademoted(self, result, asked.now)
         self._emit("search", started, hits=len(result), degraded=len(result.degraded))
         return result
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.memory.rendering import day_line
-from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.ports import FactQuery
 from rag_memory_plugins.results import SearchResult, SummaryLine
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.memory.conversation import Conversation
     from rag_memory_plugins.ports import Fact
 
-__all__ = ["about_the_past", "acurrent", "ademoted", "aoutdated"]
+__all__ = ["about_the_past", "acurrent", "aoutdated", "demoted"]
 
 RELEVANT: Final = 16
 """Facts of a context beside the pinned ones: about what an eighth of 2,000 tokens has room for."""
@@ -55,8 +54,7 @@ async def acurrent(
     if not await store.aany(scope):
         return []
     now = facts.clock()
-    place = Namespace(scope.tenant, scope.user, "facts", facts=True)
-    pinned = [item.seq for item in await memory.log.apins(place)]
+    pinned = [item.seq for item in await memory.log.apins(scope.of_facts)]
     lines: dict[str, SummaryLine] = {}
     if pinned or outdated:
         asked = FactQuery(now, found=pinned, said=outdated, limit=limit, min_confidence=0.0)
@@ -72,8 +70,6 @@ async def acurrent(
 async def aoutdated(conversation: Conversation, seqs: Sequence[int]) -> list[int]:
     """Those of these messages whose every value has given way, in the order given; on the portal."""
     memory, scope = conversation.memory, conversation.namespace.scope
-    if memory.fact_source is not None or not seqs:
-        return []
     found = await memory.fact_store.aoutdated(scope, seqs, conversation.facts.clock())
     return [seq for seq in dict.fromkeys(seqs) if seq in found]
 
@@ -89,17 +85,12 @@ def _line(fact: Fact, now: datetime) -> SummaryLine:
     return SummaryLine(f"{state}: {fact.text}", fact.valid_from, ids)
 
 
-async def ademoted(conversation: Conversation, result: SearchResult, now: datetime) -> SearchResult:
-    """The result with turns behind the others whose every value has given way; on the portal.
+def demoted(result: SearchResult, outdated: Collection[int]) -> SearchResult:
+    """The result with turns behind the others whose every value has given way.
 
     Not of a question about the past. Scores stay what they are: they say how well a turn matches.
     """
-    if len(result.hits) < 2 or about_the_past(result.query):
-        return result
-    seqs: Sequence[int] = [hit.seq for hit in result.hits]
-    store = conversation.memory.fact_store
-    outdated = await store.aoutdated(conversation.namespace.scope, seqs, now)
-    if not outdated:
+    if not outdated or about_the_past(result.query):
         return result
     ordered = sorted(result.hits, key=lambda hit: hit.seq in outdated)  # a stable sort
     return replace(result, hits=tuple(ordered))

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rag_memory_plugins.errors import InvalidInput
+from rag_memory_plugins.facts.naming import APART, SAME
 from rag_memory_plugins.memory.arguments import check_limit
 from rag_memory_plugins.memory.facts import FactHistory, FactResult, Facts
 from rag_memory_plugins.memory.graph import Graph
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Entities"]
 
 DEEPEST = 5
-SAME, APART = "same as", "different from"
 
 
 class Entities:

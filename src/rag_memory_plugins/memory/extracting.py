@@ -143,12 +143,14 @@ class Extracting(Worker):
         """Store what was read in one message; how many facts that were."""
         said = Said(item.namespace.session, item.message.id)
         facts = []
+        if len(claims) > MOST:
+            error = f"{len(claims)} claims of one message; the first {MOST} are taken"
+            self._refused(item, error)
         for number, claim in enumerate(claims[:MOST]):
             try:
                 checked = checked_claim(claim)
             except InvalidInput as error:
-                data = {"error": str(error), "by": self._extractor.name}
-                emit(self._hooks, Event("facts.refused", item.namespace.scope.key, data=data))
+                self._refused(item, str(error))
                 continue
             for place, stated in enumerate(_moments(checked, item.message.time)):
                 key = _id(self._extractor.name, said, number, place)
@@ -162,6 +164,10 @@ class Extracting(Worker):
                 raise
             return 0  # the message was erased meanwhile, and nothing rests on it
         return len(facts)
+
+    def _refused(self, item: Unread, error: str) -> None:
+        data = {"error": error, "by": self._extractor.name}
+        emit(self._hooks, Event("facts.refused", item.namespace.scope.key, data=data))
 
     async def _round(self) -> None:
         try:

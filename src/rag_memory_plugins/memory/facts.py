@@ -22,7 +22,6 @@ from rag_memory_plugins.events import Event
 from rag_memory_plugins.facts.values import normal
 from rag_memory_plugins.memory.arguments import check_limit
 from rag_memory_plugins.memory.shelf import of_items, utc_now
-from rag_memory_plugins.namespace import Namespace
 from rag_memory_plugins.portal import blocking, on_portal
 from rag_memory_plugins.ports import Claim, Fact, FactQuery, NewFact, Query, Said
 from rag_memory_plugins.types import Message, html_table
@@ -43,7 +42,6 @@ MOST_SOURCES: Final = 64
 _SEARCHED: Final = 4
 """Statements that are looked for, for each fact that is asked for: a slot has several."""
 _MOST_SEARCHED: Final = 400
-SESSION: Final = "facts"
 
 
 @dataclass(frozen=True)
@@ -262,7 +260,7 @@ class Facts:
     async def _pinned(self, fact: Fact | str, *, pinned: bool) -> None:
         key = fact.id if isinstance(fact, Fact) else _text("fact", fact)
         memory, scope = self.conversation.memory, self.conversation.namespace.scope
-        place = Namespace(scope.tenant, scope.user, SESSION, facts=True)
+        place = scope.of_facts
         if not pinned:
             await memory.log.aunpin(place, key)
             return
@@ -299,7 +297,6 @@ class Facts:
     async def afound(self, text: str, limit: int) -> tuple[dict[int, float], tuple[str, ...]]:
         """(score of each statement that a search finds, best first, what was degraded); on the portal."""
         memory, scope = self.conversation.memory, self.conversation.namespace.scope
-        place = Namespace(scope.tenant, scope.user, SESSION, facts=True)
         asked = Query(
             text,
             None,
@@ -309,7 +306,7 @@ class Facts:
             neighbours=0,
             recall=of_items(memory.recall),
         )
-        found = await memory.asearch(place, asked)
+        found = await memory.asearch(scope.of_facts, asked)
         return {hit.seq: hit.score for hit in found.hits}, found.degraded
 
     def _sources(self, given: Source | Sequence[Source]) -> tuple[Said, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rag_memory_plugins.memory.arguments import MAX_HITS
 from rag_memory_plugins.memory.context import Material, Settings, assemble
-from rag_memory_plugins.memory.current import acurrent, aoutdated
+from rag_memory_plugins.memory.current import acurrent, aoutdated, demoted
 from rag_memory_plugins.memory.draft import checked_line
 from rag_memory_plugins.memory.recalling import LONG
 from rag_memory_plugins.results import Context, SearchResult, SummaryLine
@@ -77,13 +77,12 @@ async def amade(
         found = await search(hits, recall=settings.strategy.recall, focus=focus, neighbours=window)
     facts: list[SummaryLine] = []
     degraded: list[str] = list(found.degraded)
-    outdated: list[int] = []
+    anchors = [item.seq for item in (*view.pins, *view.goal)]
+    recent = [item.seq for item in view.recent[::-1]]
+    outdated = await aoutdated(conversation, [*anchors, *(h.seq for h in found.hits), *recent])
+    found = demoted(found, set(outdated))
     if budget.facts != 0:
         try:
-            anchors = [item.seq for item in (*view.pins, *view.goal)]
-            shown = [hit.seq for hit in found.hits]
-            recent = [item.seq for item in view.recent[::-1]]
-            outdated = await aoutdated(conversation, [*anchors, *shown, *recent])
             found_facts = await acurrent(conversation, query, FACTS, outdated)
             facts = [checked_line(line) for line in found_facts]
         except Exception as error:  # a source of a user's may do anything; the turn goes on

@@ -48,7 +48,7 @@ def sourced(evidence: Evidence, scope: Scope, now: datetime) -> list[Sourced]:
     found = []
     for rank, (mark, source) in enumerate(evidence.citations.items(), 1):
         if isinstance(source, Fact):
-            key = f"{Scope(scope.tenant, scope.user, facts=True).key}/{quote(source.id, safe='')}"
+            key = f"{scope.of_facts.scope.key}/{quote(source.id, safe='')}"
             text, metadata = source.text, _of_fact(source, evidence.as_of or now)
         else:
             key = placed_id(scope, source.session, source.id)

@@ -226,8 +226,7 @@ def _erase_beside(connection: Connection, namespace: Namespace) -> int:
     """Erase what a user's facts are, and their scope; how many they were."""
     if namespace.scope.items:
         return 0
-    facts = Namespace(namespace.tenant, namespace.user, namespace.session, facts=True)
-    place = _find(connection, facts)
+    place = _find(connection, namespace.scope.of_facts)
     if place is None:
         return 0
     scope_id = place[0]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, exists, literal, select
+from sqlalchemy import Connection, Row, bindparam, exists, literal, literal_column, select
 
 from rag_memory_plugins.facts.fold import Held, fold, known_at
 from rag_memory_plugins.facts.values import predicate_key, same_value
@@ -36,7 +36,7 @@ from rag_memory_plugins.stores.schema import (
     text_hash,
 )
 
-__all__ = ["beside", "changes", "facts_of", "held", "id_of", "ids_of", "outdated", "sources"]
+__all__ = ["changes", "facts_of", "held", "id_of", "ids_of", "outdated", "sources"]
 
 _MOST_SLOTS: Final = 200
 """Slots of a search that are looked at."""
@@ -56,14 +56,9 @@ class _Hold:
     rivals: bool
 
 
-def beside(scope: Scope) -> Scope:
-    """The scope of a user's facts."""
-    return Scope(scope.tenant, scope.user, facts=True)
-
-
 def id_of(connection: Connection, scope: Scope) -> int | None:
     """The number of the scope of a user's facts, None while there is none."""
-    key = beside(scope).key
+    key = scope.of_facts.scope.key
     row = connection.execute(_SCOPE, {"scope": text_hash(key)}).one_or_none()
     return row.id if row is not None and row.key == key else None
 
@@ -145,6 +140,8 @@ def _known(
         query = query.where(_f.subject == meant(connection, scope_id, asked.subject))
     if asked.predicate is not None:
         query = query.where(_f.predicate == _predicate(asked.predicate))
+    else:
+        query = query.where(_f.pair == literal_column("0"))  # they are about names
     rows = connection.execute(query).all()
     undone = _undone(connection, [row.seq for row in rows], micros(asked.known_at))
     of_slot: dict[bytes, list[Row[Any]]] = {}

@@ -4,8 +4,9 @@
 astate    sources found -> message, keywords, queue -> statement -> its slot folded -> decision
 aheld     slots (of a search), or a subject, or the latest -> holds at a moment -> Fact
 aundo     statements marked -> their slots folded without them
-unsay     messages erased -> statements that rested on them alone erased too, their slots folded
 ```
+
+What an erase of messages takes of facts is in `fact_erasing.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ from rag_memory_plugins.stores import relating
 from rag_memory_plugins.stores.appending import ensure_place, insert_messages
 from rag_memory_plugins.stores.database import Database
 from rag_memory_plugins.stores.fact_reading import (
-    beside,
     changes,
     held,
     id_of,
@@ -83,8 +83,7 @@ from rag_memory_plugins.types import Message
 
 __all__ = ["SqlFacts"]
 
-SESSION: Final = "facts"
-"""The one session of a scope of facts."""
+_PLACE: Final = Scope("any", "any").of_facts  # its session is the same for everybody
 
 
 class SqlFacts:
@@ -217,8 +216,7 @@ def _state(
     keyword: dict[str, Any],
 ) -> FactDecision:
     """Store one statement, unless it is stored, and decide on it."""
-    own = beside(namespace.scope)
-    place = Namespace(own.tenant, own.user, SESSION, facts=True)
+    place = namespace.scope.of_facts
     scope_id, session_id, digest = ensure_place(connection, place, fact.id)
     if digest is not None:
         if digest != message.digest:
@@ -345,7 +343,7 @@ _BY_ID: Final = (
     .join(sessions, sessions.c.id == messages.c.session_id)
     .where(
         sessions.c.scope_id == bindparam("scope"),
-        sessions.c.name_hash == text_hash(SESSION),
+        sessions.c.name_hash == text_hash(_PLACE.session),
         messages.c.id_hash == bindparam("id"),
     )
 )

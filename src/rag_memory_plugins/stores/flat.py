@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import (
     Connection,
     delete,
-    func,
     select,
     update,
 )
@@ -292,11 +291,8 @@ class FlatIndex:
         now = self._clock()
 
         def unit(connection: Connection) -> tuple[list[tuple[int, int]], int]:
-            taken, following = queueing.due(
-                connection, self._index_id, self._last_scope, limit, now
-            )
-            queueing.set_due(connection, self._index_id, taken, now + seconds)
-            return taken, following
+            start = self._last_scope
+            return queueing.take(connection, self._index_id, start, limit, now, seconds)
 
         # Looking costs nothing; only what is there is worth a write transaction.
         if not await self.database.aread(lambda c: queueing.any_due(c, self._index_id, now)):
@@ -323,8 +319,7 @@ class FlatIndex:
 
     async def abacklog(self) -> int:
         """Messages of all scopes that wait for a vector of this embedder."""
-        query = select(func.count()).where(outbox.c.index_id == self._index_id)
-        return await self.database.aread(lambda c: int(c.execute(query).scalar_one()))
+        return await self.database.aread(lambda c: queueing.backlog(c, self._index_id))
 
     async def arebuild(self, scope: Scope | None = None) -> int:
         """Derive keywords and vectors from the log again, one scope a transaction."""

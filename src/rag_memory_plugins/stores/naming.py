@@ -18,7 +18,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, select, update
 
-from rag_memory_plugins.facts.naming import blocks, resolved
+from rag_memory_plugins.facts.naming import APART, SAME, blocks, resolved
 from rag_memory_plugins.facts.values import predicate_key, subject_key
 from rag_memory_plugins.ports import Claim
 from rag_memory_plugins.stores.dialects import Numbers, one_of
@@ -33,9 +33,7 @@ from rag_memory_plugins.stores.schema import (
 )
 
 __all__ = [
-    "APART",
     "PAIRS",
-    "SAME",
     "entity_of",
     "forget_names",
     "is_pair",
@@ -45,8 +43,6 @@ __all__ = [
     "pairs_changed",
 ]
 
-SAME: Final = "same as"
-APART: Final = "different from"
 PAIRS: Final = {text_hash(predicate_key(each)): each for each in (SAME, APART)}
 _COMMON: Final = 16
 """Names that share a block at most: what more share tells none of them apart."""

@@ -30,7 +30,18 @@ from rag_memory_plugins.stores.schema import (
     vectors,
 )
 
-__all__ = ["any_due", "due", "queue_missing", "rebuild", "set_due", "store", "texts", "waiting"]
+__all__ = [
+    "any_due",
+    "backlog",
+    "due",
+    "queue_missing",
+    "rebuild",
+    "set_due",
+    "store",
+    "take",
+    "texts",
+    "waiting",
+]
 
 _SCOPES: Final = 8
 """Scopes that share one lease, and how many are looked at to find them."""
@@ -65,6 +76,21 @@ def due(
             break
     turns = [item for turn in zip_longest(*lists.values()) for item in turn if item is not None]
     return turns[:limit], scope
+
+
+def take(
+    connection: Connection, index_id: int, start: int, limit: int, now: float, seconds: float
+) -> tuple[list[tuple[int, int]], int]:
+    """What `due` gives, taken for so many seconds."""
+    taken, following = due(connection, index_id, start, limit, now)
+    set_due(connection, index_id, taken, now + seconds)
+    return taken, following
+
+
+def backlog(connection: Connection, index_id: int) -> int:
+    """How many messages wait."""
+    query = select(func.count()).where(outbox.c.index_id == index_id)
+    return int(connection.execute(query).scalar_one())
 
 
 def set_due(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.ports import Unread
@@ -73,9 +73,7 @@ class SqlReadingQueue:
         now, index = self._clock(), self._index_id
 
         def unit(connection: Connection) -> tuple[list[tuple[int, int]], int]:
-            taken, following = queueing.due(connection, index, self._last_scope, limit, now)
-            queueing.set_due(connection, index, taken, now + seconds)
-            return taken, following
+            return queueing.take(connection, index, self._last_scope, limit, now, seconds)
 
         if not await self.database.aread(lambda c: queueing.any_due(c, index, now)):
             return []
@@ -96,8 +94,7 @@ class SqlReadingQueue:
 
     async def abacklog(self) -> int:
         """Messages of all users that wait to be read."""
-        query = select(func.count()).where(outbox.c.index_id == self._index_id)
-        return await self.database.aread(lambda c: int(c.execute(query).scalar_one()))
+        return await self.database.aread(lambda c: queueing.backlog(c, self._index_id))
 
     async def arebuild(self) -> int:
         """Erase what was read, and queue every message again; how many facts that were.

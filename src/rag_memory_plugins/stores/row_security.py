@@ -34,7 +34,7 @@ def named(scopes: Iterable[Scope]) -> str:
 
 
 def _beside(scope: Scope) -> Scope:
-    return scope if scope.items else Scope(scope.tenant, scope.user, facts=True)
+    return scope if scope.items else scope.of_facts.scope
 
 
 def secure(connection: Connection) -> None:
