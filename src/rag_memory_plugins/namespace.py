@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -94,7 +95,7 @@ class Scope:
         object.__setattr__(self, "items", self.items or self.facts)
         object.__setattr__(self, "key", f"{_encode(self.tenant)}/{_encode(self.user)}{own}")
 
-    @property
+    @cached_property
     def of_facts(self) -> Namespace:
         """Where the facts of this user stand: the one session of a scope beside what was said."""
         return Namespace(self.tenant, self.user, "facts", facts=True)

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
 from rag_memory_plugins.errors import InvalidInput, InvalidMessage, InvalidQuery
 from rag_memory_plugins.events import Event
-from rag_memory_plugins.facts.values import normal
 from rag_memory_plugins.memory.arguments import check_limit
 from rag_memory_plugins.memory.shelf import of_items, utc_now
 from rag_memory_plugins.portal import blocking, on_portal
@@ -365,7 +364,7 @@ def _text(field: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidInput(field, value, "pass a str")
     line = " ".join(value.replace("\x00", " ").split())
-    if not line or not normal(line):
+    if not line:
         raise InvalidInput(field, value, "pass a text that says something")
     if len(line) > MOST:
         raise InvalidInput(field, value, f"{MOST} characters is the limit")

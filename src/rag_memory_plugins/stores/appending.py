@@ -23,7 +23,7 @@ from rag_memory_plugins.stores.schema import (
 from rag_memory_plugins.stores.sizing import grow
 from rag_memory_plugins.types import Message
 
-__all__ = ["append", "ensure_place", "insert_messages", "queue"]
+__all__ = ["append", "ensure_place", "insert_messages", "make_place", "queue"]
 
 
 def append(
@@ -74,23 +74,30 @@ def ensure_place(
 
     One statement for all three: an add is the most frequent write, and most add one message.
     """
-    scope, session = namespace.scope, namespace.session
     keys = {
-        "scope_hash": text_hash(scope.key),
-        "session_hash": text_hash(session),
+        "scope_hash": text_hash(namespace.scope.key),
+        "session_hash": text_hash(namespace.session),
         "id_hash": text_hash(message_id),
     }
     row = connection.execute(_FIND_PLACE, keys).one_or_none()
     scope_id = row.scope_id if row is not None else None
     session_id = row.session_id if row is not None else None
     digest = row.digest.hex() if row is not None and row.digest is not None else None
+    return *make_place(connection, namespace, scope_id, session_id), digest
+
+
+def make_place(
+    connection: Connection, namespace: Namespace, scope_id: int | None, session_id: int | None
+) -> tuple[int, int]:
+    """(scope id, session id), each made where it is None."""
+    scope, session = namespace.scope, namespace.session
     if scope_id is None:
-        values = {"key": scope.key, "key_hash": keys["scope_hash"], "generation": 0}
+        values = {"key": scope.key, "key_hash": text_hash(scope.key), "generation": 0}
         scope_id = _new_id(connection.execute(insert(scopes), values).inserted_primary_key)
     if session_id is None:
-        values = {"scope_id": scope_id, "name": session, "name_hash": keys["session_hash"]}
+        values = {"scope_id": scope_id, "name": session, "name_hash": text_hash(session)}
         session_id = _new_id(connection.execute(insert(sessions), values).inserted_primary_key)
-    return scope_id, session_id, digest
+    return scope_id, session_id
 
 
 def _new_id(key: Row[Any] | None) -> int:

@@ -113,9 +113,14 @@ def slot_of(claim: Claim, entity: bytes, value: bytes) -> tuple[bytes, bytes, by
 def value_of(
     connection: Connection, scope_id: int, claim: Claim, entity: bytes, *, fresh: bool
 ) -> bytes:
-    """Which value a statement is of: of many the one among the last that says the same."""
+    """Which of many values a statement is of: the one among the last that says the same.
+
+    b"" for a claim of one value, whose slot has them all.
+    """
+    if not claim.many:
+        return b""
     own = text_hash(normal(claim.object))
-    if fresh or not claim.many:
+    if fresh:
         return own
     predicate = text_hash(predicate_key(claim.predicate))
     place = {"scope": scope_id, "subject": entity, "predicate": predicate}
@@ -154,7 +159,7 @@ def decide(
     kept = {id(held) for held in line.held}
     gone = [known[id(held)] for held in before if id(held) not in kept]
     if gone:
-        connection.execute(delete(holds).where(holds.c.id.in_(gone)))
+        connection.execute(_GONE, {"ids": gone})
     _insert_holds(connection, scope_id, row, [h for h in line.held if id(h) not in known])
     connection.execute(_INSERT, row | _decided(decided, negated=said.negated))
     return decided
@@ -249,7 +254,7 @@ def _insert_holds(
         for each in held
     ]
     if rows:
-        connection.execute(insert(holds), rows)
+        connection.execute(_INSERT_HOLDS, rows)
 
 
 def _write_decisions(connection: Connection, made: Sequence[tuple[Decided, bool]]) -> None:
@@ -292,6 +297,7 @@ _OF_SLOT: Final = (
 _LIVE: Final = _OF_SLOT.where(holds.c.to_us.is_(None)).union_all(
     _OF_SLOT.where(holds.c.to_us > bindparam("from"))
 )
+_GONE: Final = delete(holds).where(one_of(holds.c.id, bindparam("ids", type_=Numbers)))
 _KNOWN_VALUE: Final = (
     select(_f.seq)
     .where(
@@ -324,6 +330,7 @@ _SOURCES: Final = (
     .order_by(fact_sources.c.seq, fact_sources.c.source)
 )
 _INSERT: Final = insert(fact_statements)
+_INSERT_HOLDS: Final = insert(holds)
 _DECIDED: Final = (
     update(fact_statements)
     .where(_f.seq == bindparam("s"))

@@ -11,17 +11,15 @@ What an erase of messages takes of facts is in `fact_erasing.py`.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, insert, literal, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from rag_memory_plugins.errors import InvalidInput, MessageConflict
-from rag_memory_plugins.facts.fold import Statement
+from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.namespace import Namespace, Scope
 from rag_memory_plugins.ports import (
     Entity,
@@ -31,55 +29,21 @@ from rag_memory_plugins.ports import (
     FactQuery,
     NewFact,
     Relation,
-    Said,
 )
 from rag_memory_plugins.stores import relating
-from rag_memory_plugins.stores.appending import ensure_place, insert_messages
 from rag_memory_plugins.stores.database import Database
-from rag_memory_plugins.stores.fact_reading import (
-    changes,
-    held,
-    id_of,
-    ids_of,
-    outdated,
-)
-from rag_memory_plugins.stores.fact_rows import (
-    CORRECTS,
-    EXTRACTED,
-    MANY,
-    NEGATED,
-    decide,
-    decision_of,
-    message_of_fact,
-    micros,
-    moment,
-    refold_all,
-    slot_of,
-    value_of,
-)
-from rag_memory_plugins.stores.naming import (
-    entity_of,
-    is_pair,
-    key_of,
-    names_object,
-    pairs_changed,
-)
+from rag_memory_plugins.stores.fact_reading import changes, held, id_of, outdated
+from rag_memory_plugins.stores.fact_rows import message_of_fact, micros, refold_all
+from rag_memory_plugins.stores.naming import pairs_changed
 from rag_memory_plugins.stores.rows import in_batches, keyword_row
 from rag_memory_plugins.stores.schema import (
-    ACTIVE,
-    FILLED,
     fact_marks,
-    fact_sources,
     fact_statements,
-    indexes,
-    keywords,
     messages,
-    outbox,
-    scopes,
     sessions,
     text_hash,
 )
-from rag_memory_plugins.types import Message
+from rag_memory_plugins.stores.stating import state
 
 __all__ = ["SqlFacts"]
 
@@ -100,7 +64,7 @@ class SqlFacts:
         rows = [(fact, message, keyword_row(message, item=True)) for fact, message in made]
 
         def unit(connection: Connection) -> list[FactDecision]:
-            return [_state(connection, namespace, *row) for row in rows]
+            return [state(connection, namespace, *row) for row in rows]
 
         return await self.database.awrite(unit, namespace.scope)
 
@@ -208,110 +172,6 @@ class SqlFacts:
         return await self.database.awrite(unit, scope)
 
 
-def _state(
-    connection: Connection,
-    namespace: Namespace,
-    fact: NewFact,
-    message: Message,
-    keyword: dict[str, Any],
-) -> FactDecision:
-    """Store one statement, unless it is stored, and decide on it."""
-    place = namespace.scope.of_facts
-    scope_id, session_id, digest = ensure_place(connection, place, fact.id)
-    if digest is not None:
-        if digest != message.digest:
-            remedy = "another fact is stored under it; use another id"
-            raise MessageConflict("id", fact.id, remedy)
-        _, stored = _find(connection, namespace.scope, fact.id)
-        over = ids_of(connection, json.loads(stored.over))
-        decision = decision_of(stored.decision)
-        return FactDecision(fact.id, decision, stored.reason, tuple(over.values()), new=False)
-    said_in, sources = _said(connection, namespace, fact.sources)
-    seq = insert_messages(connection, session_id, [message])[0]
-    at = {"scope_id": scope_id, "session_id": session_id}
-    connection.execute(_INSERT_KEYWORDS, {"seq": seq, **at, **keyword})
-    connection.execute(_INSERT_OUTBOX, {"s": seq, "scope": scope_id})
-    entity, fresh = entity_of(connection, scope_id, fact.claim, seq)
-    value = value_of(connection, scope_id, fact.claim, entity, fresh=fresh)
-    place_of = {"scope_id": scope_id, "seq": seq, "session_id": 0 if sources else said_in}
-    values = _row(fact, place_of, (entity, value), sources)
-    numbers = tuple(sorted(sources))
-    if numbers:
-        rows = [{"seq": seq, "source": source} for source in numbers]
-        connection.execute(_INSERT_SOURCES, rows)
-    claim = fact.claim
-    statement = Statement(
-        seq,
-        claim.object,
-        moment(values["from_us"]),
-        fact.recorded_at,
-        claim.confidence,
-        numbers,
-        claim.valid_to,
-        claim.negated,
-        claim.corrects,
-        values["said"],
-    )
-    decided = decide(connection, scope_id, values, statement, fresh=fresh)
-    if is_pair(values["predicate"]):
-        pairs_changed(connection, scope_id, [seq])
-    gave_way = ids_of(connection, decided.over)
-    return FactDecision(fact.id, decided.decision, decided.reason, tuple(gave_way.values()))
-
-
-def _row(
-    fact: NewFact, place: dict[str, int], about: tuple[bytes, bytes], sources: dict[int, int]
-) -> dict[str, Any]:
-    """The columns of a statement that is not decided on; it holds from when it was first said."""
-    claim = fact.claim
-    slot, subject, predicate = slot_of(claim, *about)
-    recorded, since = micros(fact.recorded_at), min(sources.values(), default=None)
-    if claim.valid_from is not None:
-        since = micros(claim.valid_from)
-    flags = NEGATED * claim.negated + CORRECTS * claim.corrects + MANY * claim.many
-    extracted = fact.by == "extracted"
-    return {
-        **place,
-        "slot": slot,
-        "subject": subject,
-        "predicate": predicate,
-        "name": key_of(claim.subject),
-        "object": key_of(claim.object),
-        "names_object": int(names_object(claim)),
-        "pair": int(is_pair(predicate)),
-        "value": about[1],
-        "recorded_us": recorded,
-        "said": min(sources, default=0) if extracted else 0,
-        "from_us": recorded if since is None else since,
-        "to_us": None if claim.valid_to is None else micros(claim.valid_to),
-        "confidence": claim.confidence,
-        "flags": flags + EXTRACTED * extracted,
-        "decision": 0,
-        "reason": "",
-        "over": "[]",
-        "wording": None,
-        "undone": 0,
-    }
-
-
-def _said(
-    connection: Connection, namespace: Namespace, sources: Sequence[Said]
-) -> tuple[int, dict[int, int]]:
-    """(the session's number, the time of each source by its number). Raises `InvalidInput`."""
-    scope = text_hash(namespace.scope.key)
-    keys = {"scope": scope, "session": text_hash(namespace.session)}
-    said_in = connection.execute(_SESSION, keys).scalar_one_or_none()
-    times = {}
-    for source in sources:
-        place = {"session": text_hash(source.session), "id": text_hash(source.id)}
-        row = connection.execute(_SOURCE, {"scope": scope, **place}).one_or_none()
-        if row is None:
-            remedy = f"no such message in session {source.session!r}; store it first"
-            raise InvalidInput("sources", source.id, remedy)
-        times[row.seq] = row.time_us
-    return said_in or 0, times
-
-
 def _find(
     connection: Connection, scope: Scope, fact_id: str, field: str = "fact_id"
 ) -> tuple[int, Row[Any]]:
@@ -347,27 +207,3 @@ _BY_ID: Final = (
         messages.c.id_hash == bindparam("id"),
     )
 )
-_SESSION: Final = (
-    select(sessions.c.id)
-    .join(scopes, scopes.c.id == sessions.c.scope_id)
-    .where(scopes.c.key_hash == bindparam("scope"), sessions.c.name_hash == bindparam("session"))
-)
-_SOURCE: Final = (
-    select(messages.c.seq, messages.c.time_us)
-    .join(sessions, sessions.c.id == messages.c.session_id)
-    .join(scopes, scopes.c.id == sessions.c.scope_id)
-    .where(
-        scopes.c.key_hash == bindparam("scope"),
-        sessions.c.name_hash == bindparam("session"),
-        messages.c.id_hash == bindparam("id"),
-    )
-)
-_INSERT_KEYWORDS: Final = insert(keywords)
-_INSERT_OUTBOX: Final = insert(outbox).from_select(
-    ["index_id", "scope_id", "seq", "due"],
-    # Embedders alone: nothing reads facts out of facts.
-    select(indexes.c.id, bindparam("scope"), bindparam("s"), literal(0.0)).where(
-        indexes.c.active.in_((ACTIVE, FILLED))
-    ),
-)
-_INSERT_SOURCES: Final = insert(fact_sources)

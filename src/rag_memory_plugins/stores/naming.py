@@ -14,9 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from rag_memory_plugins.facts.naming import APART, SAME, blocks, resolved
 from rag_memory_plugins.facts.values import predicate_key, subject_key
@@ -34,12 +46,14 @@ from rag_memory_plugins.stores.schema import (
 
 __all__ = [
     "PAIRS",
+    "Names",
     "entity_of",
     "forget_names",
     "is_pair",
     "key_of",
+    "known",
     "meant",
-    "names_object",
+    "names_in",
     "pairs_changed",
 ]
 
@@ -63,6 +77,24 @@ class _Name:
 
 
 @dataclass(frozen=True)
+class Names:
+    """The names of a claim: its subject, and its object where that may be an entity."""
+
+    subject: bytes
+    object: bytes
+    both: bool
+    of_subject: frozenset[int]
+    of_object: frozenset[int]
+    """Their blocks."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of `known`."""
+        near = self.of_subject | self.of_object
+        return {"name": self.subject, "other": self.object, "near": sorted(near)}
+
+
+@dataclass(frozen=True)
 class _Said:
     """That two names, as hashes, mean one entity or two."""
 
@@ -81,29 +113,52 @@ def is_pair(predicate: bytes) -> bool:
     return bytes(predicate) in PAIRS
 
 
-def names_object(claim: Claim) -> bool:
-    """Whether the object of a claim is a name too."""
-    return _is_name(claim.object) or is_pair(text_hash(predicate_key(claim.predicate)))
+def names_in(claim: Claim) -> Names:
+    """What is to be known of the names of a claim before it is stated."""
+    both = _is_name(claim.object) or is_pair(text_hash(predicate_key(claim.predicate)))
+    return Names(
+        key_of(claim.subject),
+        key_of(claim.object),
+        both,
+        _blocks(claim.subject),
+        _blocks(claim.object) if both else frozenset(),
+    )
 
 
-def entity_of(connection: Connection, scope_id: int, claim: Claim, seq: int) -> tuple[bytes, bool]:
+def known(scope_id: ColumnElement[int]) -> list[ColumnElement[Any]]:
+    """What a scope knows of `Names`: the entities that they mean, and whether names are near."""
+    of = {name: _OF.where(_n.scope_id == scope_id, _n.name == bindparam(name)) for name in _NAMES}
+    near = exists().where(
+        _b.scope_id == scope_id, one_of(_b.block, bindparam("near", type_=Numbers))
+    )
+    return [
+        of["name"].scalar_subquery().label("subject_entity"),
+        of["other"].scalar_subquery().label("object_entity"),
+        near.label("near"),
+    ]
+
+
+def entity_of(
+    connection: Connection, scope_id: int, names: Names, seq: int, known: Row[Any]
+) -> tuple[bytes, bool]:
     """(the entity that a statement is about, whether nothing was stated of it before).
 
-    Its names are known from now on.
+    Its names are known from now on. `known` is a row of the columns `known`.
     """
-    name = key_of(claim.subject)
-    found = _entity(connection, scope_id, name)
-    fresh = found is None
+    found, fresh = known.subject_entity, known.subject_entity is None
+    alone = not known.near and not names.of_subject & names.of_object
     near: set[int] = set()
     if fresh:
-        near |= _add(connection, scope_id, claim.subject, seq, in_object=False)
-    other = key_of(claim.object)
-    if other != name and names_object(claim) and _entity(connection, scope_id, other) is None:
-        near |= _add(connection, scope_id, claim.object, seq, in_object=True)
+        row = {"name": names.subject, "seq": seq, "in_object": 0}
+        near |= _add(connection, scope_id, row, names.of_subject, alone=alone)
+    other = names.both and names.object != names.subject
+    if other and known.object_entity is None:
+        row = {"name": names.object, "seq": seq, "in_object": 1}
+        near |= _add(connection, scope_id, row, names.of_object, alone=alone)
     if near:
         _resolve(connection, scope_id, near)
-        found, fresh = _entity(connection, scope_id, name), False
-    return name if found is None else found, fresh
+        found, fresh = _entity(connection, scope_id, names.subject), False
+    return names.subject if found is None else bytes(found), fresh
 
 
 def pairs_changed(connection: Connection, scope_id: int, seqs: Iterable[int]) -> None:
@@ -121,7 +176,7 @@ def meant(connection: Connection, scope_id: int, text: str) -> bytes | None:
     found = _entity(connection, scope_id, key_of(text))
     if found is not None:
         return found
-    sharing = _sharing(connection, scope_id, blocks(text))
+    sharing = _sharing(connection, scope_id, _blocks(text))
     if not sharing:
         return None
     said = _told(connection, scope_id)
@@ -184,19 +239,24 @@ def _entity(connection: Connection, scope_id: int, name: bytes) -> bytes | None:
 
 
 def _add(
-    connection: Connection, scope_id: int, text: str, seq: int, *, in_object: bool
+    connection: Connection,
+    scope_id: int,
+    row: dict[str, Any],
+    inside: Collection[int],
+    *,
+    alone: bool,
 ) -> set[int]:
     """A new name, which means itself; what has to be looked at again, if others share a block."""
-    name, keys = key_of(text), sorted(blocks(text))
-    row = {"scope_id": scope_id, "name": name, "entity": name, "seq": seq}
-    result = connection.execute(_INSERT_NAME, {**row, "in_object": int(in_object)})
-    key = result.inserted_primary_key
+    values = {**row, "scope_id": scope_id, "entity": row["name"]}
+    key = connection.execute(_INSERT_NAME, values).inserted_primary_key
     assert key is not None  # a single insert always has one
     number = int(key[0])
-    if keys:
-        rows = [{"scope_id": scope_id, "block": text_hash(b), "name_id": number} for b in keys]
+    if inside:
+        rows = [{"scope_id": scope_id, "block": b, "name_id": number} for b in sorted(inside)]
         connection.execute(_INSERT_BLOCKS, rows)
-    near = set(_sharing(connection, scope_id, keys))
+    if alone:
+        return set()
+    near = set(_sharing(connection, scope_id, inside))
     return near | {number} if near - {number} else set()
 
 
@@ -275,18 +335,21 @@ def _means(near: Mapping[int, _Name], said: Collection[_Said], *more: str) -> di
     return resolved([*spelt.values(), *more], together=pairs[SAME], apart=pairs[APART])
 
 
+def _blocks(name: str) -> frozenset[int]:
+    return frozenset(
+        [int.from_bytes(text_hash(key)[:8], "big", signed=True) for key in blocks(name)]
+    )
+
+
 def _sharing(
-    connection: Connection, scope_id: int, keys: Iterable[str], ids: Collection[int] = ()
+    connection: Connection, scope_id: int, inside: Iterable[int], ids: Collection[int] = ()
 ) -> list[int]:
     """Numbers of the names that are in these blocks, or in a block of these names."""
-    found = [text_hash(key) for key in keys]
+    found = list(inside)
     if ids:
-        rows = connection.execute(_BLOCKS, {"ids": list(ids)}).scalars()
-        found += [bytes(row) for row in rows]
-    near: set[int] = set()
-    for some in in_batches(sorted(set(found))):
-        near |= set(connection.execute(_SHARING, {"scope": scope_id, "blocks": some}).scalars())
-    return sorted(near)
+        found += connection.execute(_BLOCKS, {"ids": list(ids)}).scalars()
+    near = connection.execute(_SHARING, {"scope": scope_id, "blocks": found}).scalars()
+    return sorted(set(near))
 
 
 def _names(connection: Connection, ids: Collection[int]) -> dict[int, _Name]:
@@ -300,9 +363,10 @@ def _names(connection: Connection, ids: Collection[int]) -> dict[int, _Name]:
 
 
 _f = fact_statements.c
-_ENTITY: Final = select(fact_names.c.entity).where(
-    fact_names.c.scope_id == bindparam("scope"), fact_names.c.name == bindparam("name")
-)
+_n: Final = fact_names.c
+_NAMES: Final = ("name", "other")
+_OF: Final = select(_n.entity)
+_ENTITY: Final = _OF.where(_n.scope_id == bindparam("scope"), _n.name == bindparam("name"))
 _INSERT_NAME: Final = insert(fact_names)
 _INSERT_BLOCKS: Final = insert(fact_blocks)
 _BLOCKS: Final = (
@@ -311,8 +375,8 @@ _BLOCKS: Final = (
     .distinct()
 )
 _b: Final = fact_blocks.c
-_inside: Final = (_b.scope_id == bindparam("scope")) & _b.block.in_(
-    bindparam("blocks", expanding=True)
+_inside: Final = (_b.scope_id == bindparam("scope")) & one_of(
+    _b.block, bindparam("blocks", type_=Numbers)
 )
 _SHARING: Final = select(_b.name_id).where(
     _inside,

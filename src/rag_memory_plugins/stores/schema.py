@@ -312,7 +312,8 @@ mirror_removals: Final = _table(
 # What was stated, beside its text, which is a message of the scope of facts: see `stores/facts.py`.
 # `slot`, `subject` and `predicate` are hashes; `said` is the message it was read out of, 0 for none.
 # `name` and `object` are hashes of the subject and the object as they were stated; `subject` is the
-# entity that the name means, `value` the one of several values that a slot is of.
+# entity that the name means, `value` the one of several values that a slot is of, b"" where it is of
+# all.
 fact_statements: Final = Table(
     "fact_statements",
     metadata,
@@ -369,7 +370,7 @@ fact_blocks: Final = Table(
     "fact_blocks",
     metadata,
     Column("scope_id", Number, primary_key=True, autoincrement=False),
-    Column("block", LargeBinary, primary_key=True),
+    Column("block", Number, primary_key=True, autoincrement=False),  # a hash
     Column("name_id", Number, primary_key=True, autoincrement=False),
     Index("fact_blocks_name", "name_id"),
     sqlite_with_rowid=False,
