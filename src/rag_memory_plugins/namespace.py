@@ -8,6 +8,7 @@ read back.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass, field
 from enum import Enum
@@ -38,6 +39,9 @@ SHARED: Final = SharedUser.SHARED
 """In the place of a user: memory of the whole tenant, read only when it is asked for."""
 
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]+")  # what `quote` leaves as it is
+
+
 def _check(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidNamespace(name, value, "pass a str of 1 to 256 characters")
@@ -56,7 +60,9 @@ def _check(name: str, value: object) -> str:
 
 
 def _encode(part: str | SharedUser) -> str:
-    return _SHARED_KEY if isinstance(part, SharedUser) else quote(part, safe="")
+    if isinstance(part, SharedUser):
+        return _SHARED_KEY
+    return part if _PLAIN.fullmatch(part) else quote(part, safe="")
 
 
 def _decode(part: str) -> str | SharedUser:

@@ -146,7 +146,7 @@ class Message:
         calls = [[call.id, call.name, call.arguments] for call in self.tool_calls]
         images = [[image.url, image.width, image.height, image.detail] for image in self.images]
         parts = [self.role, self.content, self.name, calls, self.tool_call_id, images, metadata]
-        blob = json.dumps(parts, ensure_ascii=False).encode()
+        blob = _JSON.encode(parts).encode()
         return hashlib.blake2b(blob, digest_size=16).hexdigest()
 
     @classmethod
@@ -322,6 +322,8 @@ def _parse_time(value: str) -> datetime:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
 
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=False)
+_SORTED: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False)
 # As JSON writes it; behind a written backslash the same six characters are a text like any other.
 _NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -332,7 +334,7 @@ def _json_object(value: object) -> str:
     if not value:
         return "{}"
     try:
-        text = json.dumps(dict(value), ensure_ascii=False, sort_keys=True, allow_nan=False)
+        text = _SORTED.encode(dict(value))
         _text("metadata", text)
         if _NUL.search(text):
             raise InvalidMessage("metadata", value, "remove the NUL character")

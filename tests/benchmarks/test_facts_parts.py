@@ -119,7 +119,13 @@ def test_speed_is_measured_over_few_namespaces(tmp_path, monkeypatch):
     report = Report("facts")
     with progress_bar() as progress:
         facts_speed.measure(report, tmp_path, 1, 3, progress, local=False)
-    wanted = {"insert_ms_p50", "insert_ms_p95", "query_ms_p95", "query_text_ms_p50/keywords"}
+    wanted = {
+        "insert_ms_p50",
+        "insert_ms_p95",
+        "add_ms_p50",
+        "query_ms_p95",
+        "query_text_ms_p50/keywords",
+    }
     assert wanted <= report.figures.keys()
     assert report.figures["facts"] == 300
     assert all(figure > 0 for figure in report.figures.values())

@@ -106,9 +106,12 @@ def _shown(text: str) -> list[str]:
 
 def _folded(word: str) -> str:
     """Small letters without accents; a letter with a dot is an initial, any other dot goes."""
-    low = unicodedata.normalize("NFKD", word.casefold())
-    low = "".join([sign for sign in low if not unicodedata.combining(sign)])
-    low = low.replace("\u00f8", "o").replace("\u0142", "l").replace("'", "").replace("\u2019", "")
+    low = word.casefold()
+    if not low.isascii():
+        low = unicodedata.normalize("NFKD", low)
+        low = "".join([sign for sign in low if not unicodedata.combining(sign)])
+        low = low.replace("\u00f8", "o").replace("\u0142", "l").replace("\u2019", "")
+    low = low.replace("'", "")
     return low if len(low) == 2 and low[1] == "." and low[0].isalpha() else low.strip(".") or low
 
 
