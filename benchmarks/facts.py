@@ -24,6 +24,7 @@ from rich.progress import Progress
 
 from benchmarks import (
     facts_calls,
+    facts_changes,
     facts_hostile,
     facts_rules,
     facts_speed,
@@ -143,6 +144,7 @@ class Bench:
             return
         try:
             facts_rules.measure(self.report, extractor, facts_rules.statements())
+            facts_changes.measure(self.report, self.folder, extractor, facts_changes.changes())
         finally:
             get_portal().call(extractor.aclose())
 

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from benchmarks.encodings import default_encodings
 from benchmarks.facts_files import plain
@@ -37,6 +37,13 @@ __all__ = ["Life", "State", "lives", "measure", "stale", "with_turns"]
 START: Final = datetime(2026, 1, 5, 8, tzinfo=timezone.utc)
 TURNS: Final = 200
 BUDGETS: Final = (500, 1_000, 2_000)
+From: TypeAlias = Literal["stated", "rules", "nowhere"]
+FACTS: Final[Mapping[str, From]] = {
+    "stale": "stated",
+    "stale_rules": "rules",
+    "stale_without_facts": "nowhere",
+}
+"""Where the facts come from: stated with each message, read in it, or nowhere."""
 SENTENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "lives in": (
         "I live in {} these days.",
@@ -112,13 +119,13 @@ def measure(
     local: bool,
     of: str = "",
 ) -> None:
-    """`stale/WAY` and `stale_without_facts/WAY`, by keywords and, if asked, the local model."""
+    """`stale/WAY` and its fellows, by keywords and, if asked, the local model."""
     for way in ("keywords", *(["local"] if local else [])):
         vectors = folder / f"stale{of}-{way}-vectors.db"
         with default_encodings(str(vectors)) if way == "local" else nullcontext() as embedder:
-            for name in ("stale", "stale_without_facts"):
+            for name, facts in FACTS.items():
                 path = folder / f"{name}{of}-{way}.db"
-                counts = _counted(path, some, embedder, progress, facts=name == "stale")
+                counts = _counted(path, some, embedder, progress, facts)
                 for budget, (bad, total) in counts.items():
                     report.put(f"{name}{of}/{way}/{budget}", bad / total)
                     report.put(f"{name}{of}_contexts", total)
@@ -146,14 +153,15 @@ def _counted(
     some: Sequence[Life],
     embedder: Embedder | None,
     progress: Progress,
-    *,
-    facts: bool,
+    facts: From,
 ) -> dict[int, tuple[int, int]]:
     """(stale contexts, contexts) by budget."""
     counts = dict.fromkeys(BUDGETS, (0, 0))
-    with open_memory(path, embedder=embedder, background=False) as memory:
+    read = "rules" if facts == "rules" else None
+    with open_memory(path, embedder=embedder, background=False, facts=read) as memory:
         for number, life in enumerate(progress.track(some, description=path.stem)):
-            conversation = _told(memory, f"user-{number}", life, facts=facts)
+            conversation = _told(memory, f"user-{number}", life, facts)
+            memory.read_facts()
             if embedder is not None:
                 settle(memory, progress, life.name)
             for state in life.states:
@@ -166,7 +174,7 @@ def _counted(
     return counts
 
 
-def _told(memory: Memory, user: str, life: Life, *, facts: bool) -> Conversation:
+def _told(memory: Memory, user: str, life: Life, facts: From) -> Conversation:
     conversation = memory.conversation("benchmark", user, "talk")
     conversation.add(list(life.messages))
     said = [
@@ -174,7 +182,7 @@ def _told(memory: Memory, user: str, life: Life, *, facts: bool) -> Conversation
         for state in life.states
         for place, value in zip(state.places, state.values, strict=True)
     ]
-    for place, predicate, value in sorted(said) if facts else ():
+    for place, predicate, value in sorted(said) if facts == "stated" else ():
         message = life.messages[place]
         conversation.facts.insert("Ann", predicate, value, sources=message)
     return conversation

@@ -83,9 +83,10 @@ async def aopen_memory(
     - `summarizer`: "default" picks sentences without an LLM; None summarises nothing; or any
       `ports.Summarizer`, such as `LLMSummarizer`; the caller closes it.
     - `facts`: what reads facts out of messages, in the background: "rules" (English, without an
-      LLM) or any `ports.FactExtractor`, such as `LLMExtractor`; the caller closes it. None reads
-      none; what is stated through `conversation.facts` is there all the same. Or any
-      `ports.FactSource` of your own: it says what holds now in place of them.
+      LLM; they follow few changes: docs/facts.md) or any `ports.FactExtractor`, such as
+      `LLMExtractor`; the caller closes it. None reads none; what is stated through
+      `conversation.facts` is there all the same. Or any `ports.FactSource` of your own: it says
+      what holds now in place of them.
     - `index`: a vector store for users with more messages than one process compares; it gets every
       vector the log has. A URL: `qdrant://host:6333`, `edge:///folder`, `pinecone://host`,
       `pgvector` (in the log's Postgres) or `pgvector://host/database`; or any `ports.VectorStore`

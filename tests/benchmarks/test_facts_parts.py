@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from benchmarks import facts_hostile, facts_rules, facts_speed, facts_stale
+from benchmarks import facts_changes, facts_hostile, facts_rules, facts_speed, facts_stale
+from benchmarks.facts_changes import Change
 from benchmarks.report import BadData, Report, progress_bar
 from rag_memory_plugins.ports import Claim
 
@@ -72,6 +74,48 @@ def test_an_extractor_that_is_not_there_is_left_out_and_another_fault_is_told():
     for name in ("json", "json:nothing", "json:JSONDecoder"):
         with pytest.raises(BadData, match="--extractor"):
             facts_rules.load(name)
+
+
+def test_a_change_is_followed_where_the_first_value_gives_way(tmp_path):
+    def lives(where):
+        return Claim("Ann", "lives in", where)
+
+    reader = Reader(
+        {
+            "home is Porto": [lives("Porto")],
+            "home is Faro": [lives("Faro")],
+            "we are Faro people": [Claim("Ann", "is", "Faro people", many=True)],
+        }
+    )
+    porto, faro = ("home is Porto", "Porto"), ("home is Faro", "Faro")
+    some = [
+        Change("followed", "home", "made", porto, faro),
+        Change("missed", "home", "made", porto, ("off to the sea", "sea")),
+        Change("told", "home", "made", porto, ("we are Faro people", "Faro")),
+        Change("unread", "home", "made", ("Porto it is", "Porto"), faro),
+        Change("nothing read", "home", "kept", ("Porto it is", "Porto"), faro),
+    ]
+    report = Report("facts")
+    facts_changes.measure(report, tmp_path, reader, some)
+    assert report.figures == {
+        "changes_read_made": 0.75,
+        "changes_told_made": pytest.approx(2 / 3),
+        "changes_followed_made": pytest.approx(1 / 3),
+        "changes_read_kept": 0,
+    }
+
+
+def test_the_changes_are_read_and_a_value_that_is_not_in_its_text_is_refused(tmp_path):
+    some = facts_changes.changes()
+    assert len(some) == len({change.id for change in some}) == 90
+    assert sum(change.half == "kept" for change in some) == 45
+    row = {"id": "a", "kind": "home", "half": "made"}
+    told = {"first": {"text": "Porto", "value": "Porto"}, "then": {"text": "x", "value": "Faro"}}
+    path = tmp_path / "changes.jsonl"
+    for line, error in ((row | told, "does not stand in its text"), (row, "KeyError")):
+        path.write_text(json.dumps(line))
+        with pytest.raises(BadData, match=error):
+            facts_changes.changes(path)
 
 
 # contexts

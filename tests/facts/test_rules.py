@@ -35,6 +35,11 @@ def told(text, **options):
         ("I reside in Porto.", [("user", "lives in", "Porto")]),
         ("I'm based in Porto these days", [("user", "lives in", "Porto")]),
         ("My home is in Porto", [("user", "lives in", "Porto")]),
+        ("We packed everything, so home is Porto now.", [("user", "lives in", "Porto")]),
+        ("I have settled down in Porto.", [("user", "lives in", "Porto")]),
+        ("we settled on Postgres", [("user", "uses", "Postgres")]),
+        ("My employer is Acme from this week on.", [("user", "employer", "Acme")]),
+        ("Marek's new employer is Acme.", [("Marek", "employer", "Acme")]),
         ("I\u2019m a nurse", [("user", "works as", "nurse")]),
         (
             "I work at Siemens as a welder",
@@ -111,6 +116,10 @@ def test_a_statement_is_read(text, want):
         "I'm working from a cafe today",
         "I open the file and it crashes",
         "The heart has four chambers",
+        "Petra and I split in the spring",
+        "We split in May",
+        "I settled in quickly",
+        "Home is where the heart is",
     ],
 )
 def test_what_states_nothing_gives_nothing(text):

@@ -8,6 +8,7 @@ import pytest
 
 from rag_memory_plugins import TokenBudget
 from rag_memory_plugins.memory.current import about_the_past
+from rag_memory_plugins.memory.evidence import gathered
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -58,6 +59,22 @@ def test_each_line_leads_to_its_messages(ann):
     context = ann.context("Where does Ann live?", 1_000)
     (part,) = [part for part in context.parts if part.name == "facts"]
     assert "m2" in str([dict(message.metadata) for message in part.messages])
+
+
+def test_what_was_read_in_messages_is_what_was_told_last(opened):
+    memory = opened(embedder=None, facts="rules")
+    bob = memory.conversation("acme", "bob", "monday")
+    bob.add("I live in Lisbon.", id="m1", time=day(1))
+    bob.add("I moved to Porto.", id="m2", time=day(9))
+    memory.settle()
+    (text,) = facts_of(bob.context("Where do I live? I live in Lisbon?", 1_000))
+    assert "last told: user lives in Porto" in text
+    assert "holds now" not in text
+    told = gathered(bob, "Where do I live?").text
+    assert "last told, since 10 January 2026: user lives in Porto" in told
+    bob.facts.insert("user", "lives in", "Faro")
+    (text,) = facts_of(bob.context("Where do I live?", 1_000))
+    assert "holds now: user lives in Faro" in text
 
 
 def test_turns_whose_value_has_given_way_come_behind_the_others(ann):

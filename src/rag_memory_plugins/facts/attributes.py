@@ -13,6 +13,7 @@ __all__ = ["attribute", "is_graded", "measured", "possessed"]
 
 _ARTICLE: Final = re.compile(r"(?:the|our) ", re.IGNORECASE)
 _FREE: Final = re.compile(r"(?:actual|exact|present|real|full) (?=\S)", re.IGNORECASE)
+_LATEST: Final = re.compile(r"(?:new|current|latest) (?=\S)", re.IGNORECASE)
 _OF: Final = re.compile(r"(?P<attr>(?:\w[\w-]* ){0,2}\w[\w-]*) (?:of|for) (?:the |our )?(?P<of>.+)")
 _OF_NOUN: Final = re.compile(
     r"(?:.*\b)?(?:deadline|status|budget|price|cost|name|date|owner|lead|leader|head|manager|version|size"
@@ -68,7 +69,8 @@ def possessed(subject: str) -> tuple[str, str]:
     my = _MY.fullmatch(bare)
     whose = _POSSESSOR.fullmatch(my["what"] if my else bare)
     if whose:
-        return (f"'s {whose['of']}" if my else whose["of"]), whose["attr"]
+        attr = _LATEST.sub("", whose["attr"], count=1)
+        return (f"'s {whose['of']}" if my else whose["of"]), attr
     return ("", my["what"]) if my else ("", "")
 
 

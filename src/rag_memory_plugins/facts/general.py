@@ -31,7 +31,7 @@ _PAST: Final = frozenset(
     kept left lost met paid sat slept spent stood won wrote fell broke bought brought built chose drew drank
     drove ate flew grew hung hid hit hurt laid led lent let lit meant read rode rang rose sang shook shot shut
     sank spoke stole stuck swam taught tore understood woke wore became began beat bit bled blew did had was
-    were dropped stopped cut cost burst""".split()
+    were dropped stopped cut cost burst split""".split()
 )
 _VERB: Final = re.compile(r"[a-z]{2,14}")
 _NO_OBJECT: Final = "|".join(

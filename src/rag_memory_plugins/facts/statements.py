@@ -108,6 +108,7 @@ _ADDRESSES: Final = re.compile(
     r"(?:send|give|ask|tell|show|make|let|get|use|call|write|keep)\b", re.IGNORECASE
 )
 _CALL_ME: Final = re.compile(r"(?:please )?call me (?P<name>[A-Z][\w'-]+)", re.IGNORECASE)
+_HOME: Final = re.compile(r"[Hh]ome is (?:now )?(?:in )?(?P<where>[A-Z\u00c0-\u00de].+)")
 _RETIRED: Final = re.compile(r"retired (?:last|in|since|two|\w+ years ago).*", re.IGNORECASE)
 _MOVED_FROM: Final = re.compile(r"((?:have )?(?:now |just )?)moved (?:over )?from(?= .+ to )")
 _ALWAYS: Final = re.compile(
@@ -163,6 +164,9 @@ def _known(text: str) -> Iterator[Part]:
     what = role["what"] or role["what2"] if role else ""
     if role and what and what.split(" ")[0].lower() not in _NO_ROLE:
         yield Part("", what, role["who"] or role["who2"], "mine")
+    home = _HOME.fullmatch(text)
+    if home:
+        yield Part("", "lives in", home["where"], "life")
     serves = _OUR_ROLE.fullmatch(text)
     if serves:
         yield Part(serves["who"], "works as", serves["what"], "others")

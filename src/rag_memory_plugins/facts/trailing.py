@@ -25,7 +25,7 @@ _EVERY: Final = (
 _LATELY: Final = (
     r"(?:now|right now|just now|currently|at the moment|these days|nowadays|lately|recently|at present|as of (?:now|today|\w+ \w+ ago)"
     r"|anymore|any more|any longer|for (?:now|good|the time being|the moment|the foreseeable future|ever)|until further notice"
-    r"|from (?:now|then) on|going forward|again|so far|by now|already|yet|still|today|this (?:year|time|season)|soon|later(?: on)?|eventually|(?:this|next|last|in|in the|by|until|over the) (?:spring|summer|autumn|fall|winter|term|semester|quarter|season)|in the end|after all|at last|finally|at all|all along"
+    r"|from (?:now|then|here|today|this \w+) on(?: out)?(?:wards)?|going forward|again|so far|by now|already|yet|still|today|this (?:year|time|season)|soon|later(?: on)?|eventually|(?:this|next|last|in|in the|by|until|over the) (?:spring|summer|autumn|fall|winter|term|semester|quarter|season)|in the end|after all|at last|finally|at all|all along"
     r"|for (?:over |almost |nearly |about |the (?:last|past) )?(?:\w+ ){1,2}(?:years?|months?|weeks?|days?|decades?)(?: now)?"
     r"|for (?:ages|years|decades|a while|a living|fun|work)|all my life|since (?:school|childhood|birth|university|uni|college|forever)"
     r"|(?:as|when|since i was) a (?:kid|child|student|boy|girl|teenager)|with immediate effect|permanently|temporarily)"

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from rag_memory_plugins.memory.evidence_text import is_past, state_of
 from rag_memory_plugins.memory.rendering import day_line
 from rag_memory_plugins.ports import FactQuery
 from rag_memory_plugins.results import SearchResult, SummaryLine
@@ -75,12 +76,10 @@ async def aoutdated(conversation: Conversation, seqs: Sequence[int]) -> list[int
 
 
 def _line(fact: Fact, now: datetime) -> SummaryLine:
-    """The fact as one line; who reads it knows by its beginning whether it holds."""
-    state = "holds now"
-    if fact.valid_to is not None and fact.valid_to <= now:
-        state = f"past, until {day_line(fact.valid_to.date(), with_year=True)}"
-    elif fact.conflict:
-        state = "stated, and so is another value"
+    """The fact as one line."""
+    state = state_of(fact, now)
+    if fact.valid_to is not None and is_past(fact, now):
+        state += f", until {day_line(fact.valid_to.date(), with_year=True)}"
     ids = tuple(source.id for source in fact.sources)
     return SummaryLine(f"{state}: {fact.text}", fact.valid_from, ids)
 

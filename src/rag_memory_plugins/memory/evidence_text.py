@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rag_memory_plugins.ports import TokenCounter
     from rag_memory_plugins.results import Hit
 
-__all__ = ["CONFIDENT", "Written", "is_past", "written"]
+__all__ = ["CONFIDENT", "Written", "is_past", "state_of", "written"]
 
 CONFIDENT: Final = 0.8
 """Below it a fact is shown as uncertain; the least that a query of facts asks for by itself."""
@@ -46,6 +46,19 @@ class _Line(NamedTuple):
 def is_past(fact: Fact, moment: datetime) -> bool:
     """Whether a fact held no longer at a moment."""
     return fact.valid_to is not None and fact.valid_to <= moment
+
+
+def state_of(fact: Fact, moment: datetime, when: str = "now") -> str:
+    """What a line about a fact begins with: whoever reads it knows whether it holds.
+
+    What was read in messages is no more than what was told last: who reads them may have missed
+    that it changed.
+    """
+    if is_past(fact, moment):
+        return "past"
+    if fact.conflict:
+        return "stated, and so is another value"
+    return "last told" if fact.by == "extracted" else f"holds {when}"
 
 
 def written(
@@ -137,16 +150,12 @@ def _hit_line(hit: Hit, share: int, counter: TokenCounter) -> str:
 
 
 def _fact_line(fact: Fact, moment: datetime, when: str) -> str:
-    """`[mark] holds now, since day: fact`; who reads it knows by its beginning whether it holds."""
+    """`[mark] holds now, since day: fact`."""
     time = f"since {day_line(fact.valid_from.date(), with_year=True)}"
     if fact.valid_to is not None:
         end = day_line(fact.valid_to.date(), with_year=True)
         time = f"{time.replace('since', 'from', 1)} until {end}"
-    state = f"holds {when}"
-    if is_past(fact, moment):
-        state = "past"
-    elif fact.conflict:
-        state = "stated, and so is another value"
+    state = state_of(fact, moment, when)
     unsure = "uncertain, " if fact.confidence < CONFIDENT else ""
     text = " ".join(neutral(fact.text).split())
     return f"{mark_of(fact)} {unsure}{state}, {time}: {unmarked(text)}"
