@@ -72,9 +72,11 @@ def test_what_was_read_in_messages_is_what_was_told_last(opened):
     assert "holds now" not in text
     told = gathered(bob, "Where do I live?").text
     assert "last told, since 10 January 2026: user lives in Porto" in told
-    bob.facts.insert("user", "lives in", "Faro")
+    bob.facts.insert("user", "lives in", "Porto")  # somebody who knows says so too
+    (fact,) = bob.facts.query(subject="user", predicate="lives in")
+    assert (fact.by, [said.id for said in fact.sources]) == ("user", ["m2"])
     (text,) = facts_of(bob.context("Where do I live?", 1_000))
-    assert "holds now: user lives in Faro" in text
+    assert "holds now: user lives in Porto" in text
 
 
 def test_turns_whose_value_has_given_way_come_behind_the_others(ann):

@@ -105,7 +105,8 @@ class Fact:
     """What held of `subject` from `valid_from` until `valid_to` (None: it still does).
 
     `recorded_at` is when that was learned, `superseded_at` when its end was; `sources` are the
-    messages it rests on, the first 64. `conflict` says that another value is stated for the same
+    messages it rests on, the first 64. `by` is who stated it; whoever stated what was also read in
+    messages comes before the reader. `conflict` says that another value is stated for the same
     time and nothing decides between them. `score` is of the query that found it, higher is better.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,8 +13,10 @@ from rag_memory_plugins.facts.fold import Held, fold, known_at
 from rag_memory_plugins.facts.values import predicate_key, same_value
 from rag_memory_plugins.namespace import Scope
 from rag_memory_plugins.ports import Fact, FactChange, FactQuery, Said
+from rag_memory_plugins.ports.facts import Stater
 from rag_memory_plugins.stores.dialects import Numbers, one_of
 from rag_memory_plugins.stores.fact_rows import (
+    EXTRACTED,
     MANY,
     NEGATED,
     decision_of,
@@ -212,31 +214,47 @@ def _facts(connection: Connection, found: Sequence[_Hold]) -> list[Fact]:
     """The holds with their texts, times and sources."""
     ends = [hold.ended_by for hold in found if hold.ended_by is not None]
     rows = _rows(connection, [*(hold.seq for hold in found), *ends])
+    stated = _stated(connection, found, rows)
     said_in = sources(connection, [seq for hold in found for seq in hold.statements])
     facts = []
     for hold in found:
         row = rows[hold.seq]
-        stated = told(row.extra)
+        claim = told(row.extra)
         end = rows.get(hold.ended_by or 0)
         said = dict.fromkeys(each for seq in hold.statements for each in said_in.get(seq, ()))
         facts.append(
             Fact(
                 id=row.id,
-                subject=stated["subject"],
-                predicate=stated["predicate"],
-                object=stated["object"],
+                subject=claim["subject"],
+                predicate=claim["predicate"],
+                object=claim["object"],
                 confidence=hold.confidence,
                 valid_from=moment(hold.from_us),
                 valid_to=None if hold.to_us is None else moment(hold.to_us),
                 recorded_at=moment(row.recorded_us),
                 superseded_at=None if end is None else moment(end.recorded_us),
                 sources=tuple(said),
-                by=stated["by"],
+                by=stated.get(hold.seq, claim["by"]),
                 conflict=hold.rivals and not row.flags & MANY,
                 many=bool(row.flags & MANY),
             )
         )
     return facts
+
+
+def _stated(
+    connection: Connection, found: Sequence[_Hold], rows: Mapping[int, Row[Any]]
+) -> dict[int, Stater]:
+    """Who stated what was first read in a message: whoever has said so too outranks a reader."""
+    read = [hold for hold in found if rows[hold.seq].flags & EXTRACTED and len(hold.statements) > 1]
+    others = _rows(connection, [seq for hold in read for seq in hold.statements]) if read else {}
+    by: dict[int, Stater] = {}
+    for hold in read:
+        for seq in hold.statements[::-1]:
+            row = others.get(seq)
+            if row is not None and not row.flags & EXTRACTED:
+                by[hold.seq] = told(row.extra)["by"]
+    return by
 
 
 def changes(
