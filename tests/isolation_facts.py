@@ -182,12 +182,7 @@ def undo(world, draw):
     if key is None:
         return who
     if world.stated[who][key].get("undone"):
-        # By its own id: what undid it counts it in again, or nothing does.
-        try:
-            facts.undo(key)
-        except InvalidInput:
-            return who
-        world.stated[who][key]["undone"] = False
+        refused(InvalidInput, lambda: facts.undo(key))
         return who
     assert facts.undo(key) == 1
     world.stated[who][key]["undone"] = True

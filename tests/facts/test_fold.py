@@ -135,6 +135,14 @@ def test_a_correction_was_so_all_the_time():
     assert folded.decisions[1].over == (1,)
 
 
+def test_a_correction_to_what_a_rival_had_said_makes_one_value_of_the_two():
+    rivals = [said(1, "Porto", 3), said(2, "Lisbon", 3, valid_to=day(5))]
+    folded = fold([*rivals, said(3, "Lisbon", 5, corrects=True)], same)
+    assert story(folded) == [("Lisbon", 3, None)]
+    assert folded.held[0].statements == (2, 3)
+    assert folded.decisions[2].over == (1,)
+
+
 def test_two_values_from_the_same_moment_are_rivals_until_something_changes():
     known = [said(1, "Lisbon", 3), said(2, "Porto", 3)]
     folded = fold(known, same)
@@ -170,6 +178,8 @@ def test_what_had_ended_has_no_part_in_what_becomes_of_the_next(statements):
     *known, last = sorted(statements, key=lambda each: each.order)
     before, after = fold(known, same), fold(statements, same)
     ended = [h for h in before.held if h.valid_to is not None and h.valid_to <= last.valid_from]
+    if last.corrects:  # it reaches back as far as what was never so
+        ended = []
     line = Line(same, [held for held in before.held if held not in ended])
     assert line.take(last) == after.decisions[-1]
     whole = sorted([*ended, *line.held], key=lambda each: (each.valid_from, each.statements))

@@ -217,6 +217,15 @@ def test_a_retracted_value_leaves_what_it_had_taken_the_place_of(facts):
         facts.undo(act)
 
 
+def test_a_decision_is_undone_once_so_that_who_tries_again_changes_nothing(facts):
+    facts.insert("Ann", "lives in", "Lisbon", valid_from=day(3))
+    second = facts.insert("Ann", "lives in", "Porto", valid_from=day(9))
+    assert facts.undo(second) == 1
+    with pytest.raises(InvalidInput, match="undone before"):
+        facts.undo(second)
+    assert values(facts.query(subject="Ann")) == ["Lisbon"]
+
+
 def test_what_was_undone_was_known_before(facts):
     facts.insert("Ann", "lives in", "Lisbon", valid_from=day(3), recorded_at=day(3))
     second = facts.insert("Ann", "lives in", "Porto", valid_from=day(9), recorded_at=day(9))

@@ -139,7 +139,7 @@ class Line:
     """The values of a slot on the line of time, never two at once but rivals.
 
     `held` may begin with what is known: of that, what had ended when the next statement holds from
-    has no part in what becomes of it.
+    has no part in what becomes of it, unless it corrects.
     """
 
     same: Callable[[str, str], bool]
@@ -194,8 +194,20 @@ class Line:
         for held in covering:
             self.held.remove(held)
         corrected = _held(said, first.valid_to, first.ended_by)
+        # A rival had said so for a part of that time: it is one value now.
+        for rival in [held for held in self.held if self._also(held, said, first)]:
+            self.held.remove(rival)
+            corrected = replace(
+                _merged(rival, said), valid_to=first.valid_to, ended_by=first.ended_by
+            )
         self._put(replace(corrected, valid_from=first.valid_from))
         return Decided(said.id, "UPDATE", "it corrects what was stated", _statements(covering))
+
+    def _also(self, held: Held, said: Statement, first: Held) -> bool:
+        """Whether a value said the same of the time of another one, or of a part of it."""
+        begins = held.valid_to is None or first.valid_from < held.valid_to
+        ends = first.valid_to is None or held.valid_from < first.valid_to
+        return begins and ends and self.same(held.object, said.object)
 
     def _rival(self, said: Statement, covering: list[Held]) -> Decided:
         self._put(_held(said, *_end_of(said, covering[0])))

@@ -52,6 +52,7 @@ NEGATED, CORRECTS, MANY, EXTRACTED = 1, 2, 4, 8  # the last is the largest: see 
 _DECISIONS: Final[tuple[Decision, ...]] = ("ADD", "UPDATE", "NOOP", "CONFLICT")
 _LOOKED_AT: Final = 64
 """Statements of one subject and predicate that are looked at for a value in other words."""
+_EVER: Final = -(2**62)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -148,9 +149,9 @@ def decide(
         return decisions[said.id]
     known = {}
     line = Line(same_value)
-    # Without a statement nothing holds.
-    live = () if last is None else connection.execute(_LIVE, {**slot, "from": row["from_us"]})
-    for found in live:
+    # Without a statement nothing holds; a correction reaches back.
+    since = _EVER if said.corrects else row["from_us"]
+    for found in () if last is None else connection.execute(_LIVE, {**slot, "from": since}):
         held = _held_of(connection, found)
         known[id(held)] = found.id
         line.held.append(held)

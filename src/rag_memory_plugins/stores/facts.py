@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, insert, literal_column, select, update
 
 from rag_memory_plugins.errors import InvalidInput
 from rag_memory_plugins.namespace import Namespace, Scope
@@ -128,28 +128,20 @@ class SqlFacts:
 
         def unit(connection: Connection) -> int:
             scope_id = id_of(connection, scope) or 0
-            marked = (
-                select(_f.seq, _f.slot)
-                .join(fact_marks, fact_marks.c.seq == _f.seq)
-                .where(
-                    fact_marks.c.act == text_hash(act),
-                    fact_marks.c.undone == 1,
-                    _f.scope_id == scope_id,
-                    _f.undone == 1,
-                )
-            )
-            found = connection.execute(marked).all()
+            key = {"scope": scope_id, "id": text_hash(act)}
+            own = connection.execute(_BY_ID, key).one_or_none()
+            if own is not None:
+                found = [(own.seq, own.slot)] * (not own.undone)
+            else:
+                left = connection.execute(_LEFT_OUT, {"scope": scope_id, "act": key["id"]})
+                found = [(row.seq, row.slot) for row in left]
             if not found:
-                scope_id, row = _find(connection, scope, act, "act")
-                if row.undone:
-                    raise InvalidInput("act", act, "it was undone before")
-                _mark(connection, act, [row.seq], now, undone=True)
-                refold_all(connection, scope_id, [bytes(row.slot)])
-                pairs_changed(connection, scope_id, [row.seq])
-                return 1
-            _mark(connection, act, [each.seq for each in found], now, undone=False)
-            refold_all(connection, scope_id, [bytes(each.slot) for each in found])
-            pairs_changed(connection, scope_id, [each.seq for each in found])
+                remedy = "nothing of this user has that id, or it was undone before"
+                raise InvalidInput("act", act, remedy)
+            seqs = [seq for seq, _ in found]
+            _mark(connection, act, seqs, now, undone=own is not None)
+            refold_all(connection, scope_id, [bytes(slot) for _, slot in found])
+            pairs_changed(connection, scope_id, seqs)
             return len(found)
 
         return await self.database.awrite(unit, scope)
@@ -205,5 +197,17 @@ _BY_ID: Final = (
         sessions.c.scope_id == bindparam("scope"),
         sessions.c.name_hash == text_hash(_PLACE.session),
         messages.c.id_hash == bindparam("id"),
+    )
+)
+_later: Final = fact_marks.alias("later")
+# What the act left out, unless something else was done with it since.
+_LEFT_OUT: Final = (
+    select(_f.seq, _f.slot)
+    .join(fact_marks, fact_marks.c.seq == _f.seq)
+    .where(
+        fact_marks.c.act == bindparam("act"),
+        fact_marks.c.undone == literal_column("1"),
+        _f.scope_id == bindparam("scope"),
+        ~exists().where(_later.c.seq == fact_marks.c.seq, _later.c.id > fact_marks.c.id),
     )
 )

@@ -197,7 +197,8 @@ class FactStoreConformance(StoresConformance):
             await _refused(InvalidInput, facts.aretract(ANN, "f2", day(9)))
             assert await facts.aundo(ANN, act, day(10)) == 2
             assert await facts.aheld(ANN, asked()) == before
-            for unknown in (act, "nothing"):
+            assert await facts.aundo(ANN, "f3", day(10)) == 1
+            for unknown in (act, "f3", "nothing"):
                 await _refused(InvalidInput, facts.aundo(ANN, unknown, day(11)))
 
         self._with(story)
